@@ -1,0 +1,1 @@
+"""Contracts: YAML with positions in, a checked and compiled contract or located diagnostics out."""

@@ -1,0 +1,1 @@
+"""Lint rules: one file per group of codes, each with what, why and an example."""

@@ -1,0 +1,125 @@
+"""The sections of a contract as models: what stands beside a component's own options, and ``contract.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from etlctl.run import ProcessingMode
+
+FieldType = Literal[
+    "string", "integer", "float", "decimal", "boolean", "date", "datetime", "time", "object", "array", "any"
+]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, exact types, unknown keys forbidden."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class InputParam(Section):
+    """A parameter that a run of the contract takes: ``etlctl run … -p name=value``."""
+
+    type: Literal["string", "integer", "float", "boolean", "date", "datetime"] = "string"
+    """What the value must be."""
+    required: bool = False
+    """A run without a value is refused."""
+    default: str | int | float | bool | None = None
+    """Value when none is given."""
+    description: str | None = None
+    """What it means, for the reader."""
+
+
+class Checkpointing(Section):
+    """When the run's place is remembered durably."""
+
+    enabled: bool = True
+    """Remember the place at all."""
+    interval: int = Field(default=1, ge=1)
+    """Batches between two checkpoints."""
+
+
+class ExtractEnvelope(Section):
+    """Keys of ``extract.yaml`` that are the same for every extractor."""
+
+    input_params: dict[str, InputParam] = Field(default_factory=dict)
+    """Parameters a run takes."""
+    processing_mode: Annotated[ProcessingMode, Field(strict=False)] = ProcessingMode.full
+    """``full`` publishes once with the whole set in view; ``streaming`` goes batch by batch in constant memory."""
+    batch_size: int = Field(default=50_000, ge=1)
+    """Records per batch: the unit of commit, progress and retry."""
+    max_memory_mb: int | None = Field(default=None, ge=64)
+    """Memory budget of the process in MiB."""
+    checkpoint: Checkpointing = Checkpointing()
+    """When the run's place is remembered durably."""
+    max_records: int | None = Field(default=None, ge=0)
+    """Stop after so many source records."""
+
+
+class DeadLetterBudget(Section):
+    """How many rejected records are acceptable; past it the run fails with exit code 5."""
+
+    max: int | None = Field(default=None, ge=0)
+    """Rejected records allowed in one run."""
+    max_percent: float | None = Field(default=None, ge=0, le=100)
+    """Share of the source records allowed, in percent, judged when the run ends (and from 1,000 records on)."""
+
+
+class LoadEnvelope(Section):
+    """Keys of ``load.yaml`` that are the same for every loader."""
+
+    dead_letters: DeadLetterBudget | None = None
+    """How many rejected records are acceptable. Without it any rejected record makes the run partial (exit code 4)."""
+
+
+class FieldRule(Section):
+    """What one field of a loaded record must look like."""
+
+    type: FieldType = "any"
+    """Type of the value."""
+    required: bool = False
+    """Null or missing is not allowed."""
+    unique: bool = False
+    """No two records share a value."""
+    enum: tuple[Any, ...] | None = Field(default=None, strict=False)
+    """Allowed values."""
+    minimum: float | None = None
+    """Smallest value allowed."""
+    maximum: float | None = None
+    """Largest value allowed."""
+    min_length: int | None = Field(default=None, ge=0)
+    """Fewest characters allowed."""
+    max_length: int | None = Field(default=None, ge=0)
+    """Most characters allowed."""
+    pattern: str | None = None
+    """Regular expression the text must match somewhere."""
+    description: str | None = None
+    """What it means, for the reader."""
+
+
+class RecordSchema(Section):
+    """What a loaded record must look like."""
+
+    fields: dict[str, FieldRule] = Field(default_factory=dict)
+    """Rules by field."""
+    additional_fields: Literal["allow", "drop", "reject"] = "allow"
+    """What happens to fields that are not named."""
+
+
+class ContractSection(Section):
+    """``contract.yaml``: the contract's name card and the schema of what it loads."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+    """Name in the ledger; the folder's name when left out."""
+    version: str | None = None
+    """Version of the contract, such as "1.2.0"."""
+    description: str | None = None
+    """What the contract is for."""
+    owner: str | None = None
+    """Who answers for it."""
+    tags: tuple[str, ...] = Field(default=(), strict=False)
+    """Words to select contracts by."""
+    record_schema: RecordSchema | None = Field(default=None, alias="schema")
+    """What a loaded record must look like."""

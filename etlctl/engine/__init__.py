@@ -1,0 +1,1 @@
+"""The engine: read, apply, write, joined by bounded queues; counts that balance."""

@@ -1,0 +1,1 @@
+"""Building blocks for components: codecs, compression, paths, atomic files."""

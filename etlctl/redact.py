@@ -1,0 +1,52 @@
+"""Secrets are removed from every output by their value, wherever they turn up.
+
+A secret is replaced in its raw form and in its percent-encoded, JSON-escaped and Base64 forms.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+_SHORTEST = 4  # shorter values would blank out ordinary text
+
+
+class Redactor:
+    """Replaces known secret values by ``***`` in text and in nested JSON values."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: list[str] = []
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Remember a secret. Values shorter than four characters are not redacted."""
+        if len(secret) < _SHORTEST:
+            return
+        forms = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+        forms.add(base64.b64encode(secret.encode()).decode())
+        known = set(self._forms) | forms
+        self._forms = sorted(known, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """Return the text with every known secret masked."""
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """Return a copy of a JSON-like value with every known secret masked, keys included."""
+        if not self._forms:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.value(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value

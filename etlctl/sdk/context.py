@@ -1,0 +1,95 @@
+"""What a component gets to know about the run it works in. Contexts replace globals and monkeypatching."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from etlctl.batch import Position
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Shared by all components of a run.
+
+    Attributes:
+        base_dir: Folder that relative paths in the contract start at: the contract's own folder.
+        now: The one instant of the run, UTC.
+        params: Parameters of the run.
+        environ: Environment variables; a copy, so that a test can give its own.
+        run_id: The run, empty outside of one.
+        stream: Contract and parameter set.
+        warn: Reports something the user should know without stopping the run.
+    """
+
+    base_dir: Path = field(default_factory=Path.cwd)
+    now: datetime = field(default_factory=_utc_now)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    run_id: str = ""
+    stream: str = ""
+    warn: Callable[[str], None] = field(default=lambda _message: None)
+
+    def path(self, text: str) -> Path:
+        """Return a path of the contract, relative ones starting at ``base_dir``; ``~`` is the home folder."""
+        return self.base_dir / Path(text).expanduser()
+
+    @staticmethod
+    async def run_cpu(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking or CPU-bound work on a thread, off the event loop."""
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadContext(Context):
+    """What an extractor gets to know.
+
+    Attributes:
+        position: Where to start: the position of the last committed batch, or None for the beginning.
+        batch_size: Records per batch the run works with; a hint. The engine cuts and joins batches itself.
+        chunk_bytes: Bytes worth reading at once, about 8 MB, less under a memory budget.
+        step: Name of the place in the contract, for rejections.
+    """
+
+    position: Position | None = None
+    batch_size: int = 50_000
+    chunk_bytes: int = 8 << 20
+    step: str = "extract"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext(Context):
+    """What an operation gets to know.
+
+    Attributes:
+        step: Name of the place in the contract, such as ``transform.convert``.
+    """
+
+    step: str = "transform"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteContext(Context):
+    """What a loader gets to know.
+
+    Attributes:
+        step: Name of the place in the contract, for rejections.
+        fence: Generation of the lease; a writer with an older one must not commit.
+        dry_run: Nothing may be written.
+    """
+
+    step: str = "load"
+    fence: int = 0
+    dry_run: bool = False

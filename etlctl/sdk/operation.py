@@ -1,0 +1,73 @@
+"""An operation changes records: synchronous, pure, in rows form and where it pays in frame form too."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from etlctl.sdk.component import Component
+from etlctl.sdk.context import StepContext
+from etlctl.sdk.fields import FieldSet
+from etlctl.sdk.rows import RowSlice
+
+if TYPE_CHECKING:
+    from etlctl.sdk.frames import FramePlan
+
+
+class Scope(StrEnum):
+    """What an operation must see at once."""
+
+    record = "record"
+    """One record: the result does not depend on how records are cut into batches."""
+    batch = "batch"
+    """One batch in streaming mode, the whole data set in full mode."""
+
+
+class Operation(Component):
+    """Changes records on their way.
+
+    ``rows`` is the authority on meaning. An operation that also has a frame form overrides ``frame`` and sets
+    ``has_frame``; both forms must agree, refused records included (see ``etlctl.sdk.frames``).
+    """
+
+    has_frame: ClassVar[bool] = False
+    """The operation has a frame form."""
+
+    changes_count: ClassVar[bool] = False
+    """The operation drops or multiplies records on purpose. A frame plan holds at most one such operation."""
+
+    map_order: ClassVar[int | None] = None
+    """Place in the map form of ``transform:`` (1 first); None: not allowed there."""
+
+    @property
+    def scope(self) -> Scope:
+        """What the operation must see at once."""
+        return Scope.record
+
+    @abstractmethod
+    def rows(self, rows: RowSlice, ctx: StepContext) -> None:
+        """Change the records of a slice in place; refuse, drop or multiply them through ``rows``.
+
+        For ``Scope.batch`` the slice is the whole batch.
+
+        Raises:
+            FatalError: The operation cannot go on at all (not: one record is bad).
+        """
+
+    def frame(self, plan: FramePlan, ctx: StepContext) -> None:  # noqa: ARG002
+        """Add the operation to a lazy plan.
+
+        Raises:
+            FrameUnsupported: This batch needs the rows form.
+        """
+        from etlctl.sdk.frames import FrameUnsupported  # noqa: PLC0415
+
+        raise FrameUnsupported(type(self).__name__)
+
+    def effect(self, known: FieldSet) -> FieldSet:
+        """Return the fields after the operation, given those before; used by ``validate``, never by a run.
+
+        Report what cannot work through ``known.problem(...)``.
+        """
+        return known.opaque()

@@ -1,0 +1,89 @@
+"""A slice of records on its way through row steps: records, where they came from, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from etlctl.batch import Record
+from etlctl.errors import RecordRejected
+
+
+@dataclass(frozen=True, slots=True)
+class RowRejection:
+    """A record that an operation refused: ordinal of its source record, the rule, the message, the field."""
+
+    index: int
+    rule: str
+    message: str
+    field: str | None
+
+
+@dataclass(slots=True)
+class RowSlice:
+    """At most some thousand records going through a step together.
+
+    An operation changes ``records[i]`` in place (the top level only: the engine made shallow copies, nested values
+    still belong to the source and must be replaced, never changed), and calls ``reject``, ``drop`` or ``replace``
+    for records that leave or multiply. The engine settles those marks after each step.
+
+    Attributes:
+        records: The records, in order.
+        indexes: For each record the 0-based ordinal of its source record in the batch.
+        rejections: Refused records, in order of refusal.
+        filtered: Records dropped on purpose by the step.
+        added: Records that came in addition to their source record.
+    """
+
+    records: list[Record]
+    indexes: list[int]
+    rejections: list[RowRejection] = field(default_factory=list)
+    filtered: int = 0
+    added: int = 0
+    _marks: dict[int, list[Record] | None] = field(default_factory=dict)
+
+    def reject(self, position: int, rule: str, message: str, *, field: str | None = None) -> None:
+        """Refuse ``records[position]``; it leaves the slice and its raw source record goes to the dead letters."""
+        self._marks[position] = None
+        self.rejections.append(RowRejection(self.indexes[position], rule, message, field))
+
+    def reject_error(self, position: int, error: RecordRejected) -> None:
+        """Refuse ``records[position]`` for an error that names rule, message and field."""
+        self.reject(position, error.rule, error.message, field=error.field)
+
+    def drop(self, position: int) -> None:
+        """Drop ``records[position]`` on purpose; it counts as filtered."""
+        self._marks[position] = None
+        self.filtered += 1
+
+    def replace(self, position: int, records: list[Record]) -> None:
+        """Put any number of records in the place of ``records[position]``; none counts as filtered."""
+        if not records:
+            self.drop(position)
+            return
+        self._marks[position] = records
+        self.added += len(records) - 1
+
+    def each(self, change: Callable[[Record], None]) -> None:
+        """Apply a function to every record in place; a ``RecordRejected`` it raises refuses that record."""
+        for position, record in enumerate(self.records):
+            try:
+                change(record)
+            except RecordRejected as error:
+                self.reject_error(position, error)
+
+    def settle(self) -> None:
+        """Carry out the marks: rejected and dropped records leave, replaced ones make room."""
+        if not self._marks:
+            return
+        records: list[Record] = []
+        indexes: list[int] = []
+        for position, (record, index) in enumerate(zip(self.records, self.indexes, strict=True)):
+            if position not in self._marks:
+                records.append(record)
+                indexes.append(index)
+            elif (replacement := self._marks[position]) is not None:
+                records.extend(replacement)
+                indexes.extend([index] * len(replacement))
+        self.records, self.indexes = records, indexes
+        self._marks.clear()

@@ -1,0 +1,1 @@
+"""The state store: the ledger of runs, steps and dead letters, with its migrations."""

@@ -1,0 +1,1 @@
+"""Conformance checks that every component must pass, shipped to plug-in authors."""

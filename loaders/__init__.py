@@ -1,0 +1,1 @@
+"""Built-in loaders: one file is one component, its name is its type."""
