@@ -23,6 +23,7 @@ from etlctl.sdk.fields import FieldProblem, FieldSet
 from etlctl.sdk.loader import CommitToken, Delivery, Loader, Published, Receipt, Writer
 from etlctl.sdk.operation import Operation, Scope
 from etlctl.sdk.rows import RowSlice
+from etlctl.sdk.screening import Screening, Verdict
 
 __all__ = [
     "Batch",
@@ -48,8 +49,10 @@ __all__ = [
     "RetryableError",
     "RowSlice",
     "Scope",
+    "Screening",
     "SourceUnavailable",
     "StepContext",
+    "Verdict",
     "WriteContext",
     "Writer",
 ]

@@ -45,6 +45,10 @@ class Operation(Component):
         """What the operation must see at once."""
         return Scope.record
 
+    def fresh(self) -> Operation:
+        """Return the operation to use for one run; one that remembers things returns a new copy of itself."""
+        return self
+
     @abstractmethod
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:
         """Change the records of a slice in place; refuse, drop or multiply them through ``rows``.
