@@ -32,7 +32,7 @@ class Rejection:
     """A record that was refused, with everything needed to find, understand and replay it.
 
     Attributes:
-        index: 0-based ordinal of the source record within its batch.
+        index: 0-based ordinal among the source records of its batch, readable and unreadable ones together.
         stage: ``extract``, ``transform``, ``check`` or ``load``.
         step: Where in the contract, such as ``transform.convert``.
         rule: Stable dotted name, such as ``convert.integer``.
@@ -63,8 +63,8 @@ class Batch:
         frame: Frame form: rows × fields.
         position: What to read next after this batch.
         seq: Number of the batch in its stream, from 1; 0 until the engine numbers it.
-        rejected: Records that could not even be read.
-        locate: Tells where the n-th record (0-based) came from, such as ``people.csv:17``.
+        rejected: Records that could not even be read, in order of their ordinals.
+        locate: Tells where the n-th readable record (0-based) came from, such as ``people.csv:17``.
     """
 
     records: list[Record] | None

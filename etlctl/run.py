@@ -205,6 +205,10 @@ class RunResult(Mapping[str, Any]):
         dry_run: Nothing was written.
         report: Path of the run report.
         params: Parameters of the run.
+        would_load: Records a dry run would have loaded.
+        error_help: What to do about the error.
+        traceback: The traceback of the error, for reports and ``--debug``.
+        peak_memory_mb: Largest resident memory seen between batches, in MiB.
     """
 
     run_id: str
@@ -222,6 +226,10 @@ class RunResult(Mapping[str, Any]):
     dry_run: bool = False
     report: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    would_load: int = 0
+    error_help: str | None = None
+    traceback: str | None = field(default=None, repr=False)
+    peak_memory_mb: float | None = None
 
     @property
     def success(self) -> bool:
@@ -256,9 +264,12 @@ class RunResult(Mapping[str, Any]):
             "duration_seconds": self.duration_seconds,
             "error": self.error,
             "error_type": self.error_type,
+            "error_help": self.error_help,
             "exit_code": self.exit_code,
             "destinations": list(self.destinations),
             "dry_run": self.dry_run,
+            "would_load": self.would_load,
+            "peak_memory_mb": self.peak_memory_mb,
             "report": self.report,
             "params": dict(self.params),
         }

@@ -31,15 +31,15 @@ class RowSlice:
         records: The records, in order.
         indexes: For each record the 0-based ordinal of its source record in the batch.
         rejections: Refused records, in order of refusal.
-        filtered: Records dropped on purpose by the step.
-        added: Records that came in addition to their source record.
+        filtered: Source ordinals of records dropped on purpose.
+        added: Source ordinals of records that came in addition, one entry each.
     """
 
     records: list[Record]
     indexes: list[int]
     rejections: list[RowRejection] = field(default_factory=list)
-    filtered: int = 0
-    added: int = 0
+    filtered: list[int] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)
     _marks: dict[int, list[Record] | None] = field(default_factory=dict)
 
     def reject(self, position: int, rule: str, message: str, *, field: str | None = None) -> None:
@@ -54,7 +54,7 @@ class RowSlice:
     def drop(self, position: int) -> None:
         """Drop ``records[position]`` on purpose; it counts as filtered."""
         self._marks[position] = None
-        self.filtered += 1
+        self.filtered.append(self.indexes[position])
 
     def replace(self, position: int, records: list[Record]) -> None:
         """Put any number of records in the place of ``records[position]``; none counts as filtered."""
@@ -62,7 +62,7 @@ class RowSlice:
             self.drop(position)
             return
         self._marks[position] = records
-        self.added += len(records) - 1
+        self.added.extend([self.indexes[position]] * (len(records) - 1))
 
     def each(self, change: Callable[[Record], None]) -> None:
         """Apply a function to every record in place; a ``RecordRejected`` it raises refuses that record."""
