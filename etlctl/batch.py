@@ -52,11 +52,26 @@ class Rejection:
     location: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Records that a writer's encoder already turned into what the destination takes.
+
+    Attributes:
+        records: Records in the payload.
+        payload: What the writer that made it understands, such as bytes.
+        rejected: Records the encoder refused; ``index`` is their place among the records it was given.
+    """
+
+    records: int
+    payload: Any
+    rejected: Sequence[Rejection] = ()
+
+
 @dataclass(slots=True)
 class Batch:
     """A group of records with the position to read next.
 
-    Exactly one of ``records`` and ``frame`` is set. Build one with ``Batch.of_rows`` or ``Batch.of_frame``.
+    One of ``records``, ``frame`` and ``encoded`` is set. Build one with ``Batch.of_rows`` or ``Batch.of_frame``.
 
     Attributes:
         records: Rows form: one dict per record.
@@ -65,6 +80,7 @@ class Batch:
         seq: Number of the batch in its stream, from 1; 0 until the engine numbers it.
         rejected: Records that could not even be read, in order of their ordinals.
         locate: Tells where the n-th readable record (0-based) came from, such as ``people.csv:17``.
+        encoded: The records as the writer's own encoder made them; only a writer that has one gets such batches.
     """
 
     records: list[Record] | None
@@ -73,6 +89,7 @@ class Batch:
     seq: int = 0
     rejected: Sequence[Rejection] = field(default=())
     locate: Callable[[int], str] | None = None
+    encoded: Sequence[Encoded] | None = None
 
     @classmethod
     def of_rows(
@@ -99,6 +116,8 @@ class Batch:
         return cls(None, frame, position, rejected=rejected, locate=locate)
 
     def __len__(self) -> int:
+        if self.encoded is not None:
+            return sum(part.records + len(part.rejected) for part in self.encoded)
         if self.frame is not None:
             return self.frame.height
         return len(self.records or ())

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from etlctl.run import RunResult
+
 
 def debugging() -> bool:
     """Tell whether tracebacks are wanted: ``--debug`` sets ETLCTL_DEBUG for the process."""
@@ -98,3 +100,19 @@ def errors_as_exit_codes() -> Iterator[None]:
         # The reader of our output went away (``| head``): not our failure, and nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         raise typer.Exit(0) from None
+
+
+def fail(result: RunResult) -> None:
+    """Say why a run failed and leave with its exit code.
+
+    Raises:
+        typer.Exit: Always, with the result's exit code.
+    """
+    import typer  # noqa: PLC0415
+
+    if debugging() and result.traceback:
+        say(result.traceback)
+    say(f"error: {result.error}")
+    if result.error_help:
+        say(f"  help: {result.error_help}")
+    raise typer.Exit(result.exit_code)

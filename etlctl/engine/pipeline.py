@@ -16,7 +16,8 @@ from etlctl.batch import Batch, Position, Rejection
 from etlctl.engine.account import Account
 from etlctl.engine.apply import apply_steps
 from etlctl.engine.channel import AbandonedError, Channel
-from etlctl.engine.cutter import AppliedChunk, Cut, Cutter
+from etlctl.engine.chunks import AppliedChunk
+from etlctl.engine.cutter import Cut, Cutter
 from etlctl.engine.options import RunPlan, RunSettings
 from etlctl.engine.progress import ProgressReporter
 from etlctl.engine.reading import read_chunks
@@ -112,7 +113,7 @@ class Pipeline:
     ) -> None:
         stages = [
             asyncio.create_task(self._read(chunks), name="read"),
-            asyncio.create_task(self._apply(chunks, cuts), name="apply"),
+            asyncio.create_task(self._apply(chunks, cuts, writer), name="apply"),
             asyncio.create_task(self._write(cuts, writer), name="write"),
         ]
         try:
@@ -138,8 +139,11 @@ class Pipeline:
             began = time.perf_counter()
         await chunks.close()
 
-    async def _apply(self, chunks: Channel[tuple[Position | None, Batch]], cuts: Channel[Cut]) -> None:
-        cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size)
+    async def _apply(
+        self, chunks: Channel[tuple[Position | None, Batch]], cuts: Channel[Cut], writer: Writer | None
+    ) -> None:
+        encoder = writer.encoder() if writer is not None else None
+        cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder)
         contexts = [self._step_context(step.name) for step in self._plan.steps]
         before = Cutter([], self._unit_size()) if self._whole else None
         async for start, chunk in chunks:
@@ -195,12 +199,14 @@ class Pipeline:
             self._progress.send(
                 "transform", seq, counts.extracted + cut.counts.extracted, counts.rejected + cut.counts.rejected
             )
-            await self._keep_letters(self._letters(seq, cut.rejections))
+            parts: dict[int, int] = {}
+            await self._keep_letters(self._letters(seq, cut.rejections, parts))
             began = time.perf_counter()
-            loaded, refused = await self._load(cut.batch, writer)
+            loaded, late = await self._load(cut.batch, writer)
             self.account.load.seconds += time.perf_counter() - began
+            refused = cut.refused + [cut.from_source(rejection) for rejection in late]
             if refused:
-                await self._keep_letters(self._letters(seq, refused))
+                await self._keep_letters(self._letters(seq, refused, parts))
             self.account.add(cut, loaded, len(refused), dry=writer is None)
             self._progress.send("load", seq, counts.extracted, counts.rejected)
             self.account.check_budget(self._settings.budget)
@@ -221,8 +227,8 @@ class Pipeline:
             raise FatalError(f"{type(error).__name__}: {error}").at(step="load", batch=batch.seq) from error
         return receipt.records, receipt.rejected
 
-    def _letters(self, seq: int, rejections: Sequence[Rejection]) -> list[DeadLetter]:
-        parts: dict[int, int] = {}
+    def _letters(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> list[DeadLetter]:
+        """Make dead letters; ``parts`` counts those of each source record over all stages of the batch."""
         letters = []
         for rejection in rejections:
             part = parts.get(rejection.index, 0)

@@ -14,13 +14,13 @@ A component is one class in one file; the file name is its ``type``::
             yield Batch.of_rows([{"value": self.value}], position={"done": True})
 """
 
-from etlctl.batch import Batch, Position, Record, Rejection
+from etlctl.batch import Batch, Encoded, Position, Record, Rejection
 from etlctl.errors import FatalError, MissingExtraError, RecordRejected, RetryableError, SourceUnavailable
 from etlctl.sdk.component import Component, Example
 from etlctl.sdk.context import Context, ReadContext, StepContext, WriteContext
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.fields import FieldProblem, FieldSet
-from etlctl.sdk.loader import CommitToken, Delivery, Loader, Published, Receipt, Writer
+from etlctl.sdk.loader import CommitToken, Delivery, Encoder, Loader, Published, Receipt, Writer
 from etlctl.sdk.operation import Operation, Scope
 from etlctl.sdk.rows import RowSlice
 from etlctl.sdk.screening import Screening, Verdict
@@ -31,6 +31,8 @@ __all__ = [
     "Component",
     "Context",
     "Delivery",
+    "Encoded",
+    "Encoder",
     "Example",
     "Extractor",
     "FatalError",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
-from etlctl.batch import Batch, Position, Rejection
+from etlctl.batch import Batch, Encoded, Position, Record, Rejection
 from etlctl.sdk.component import Component
 from etlctl.sdk.context import WriteContext
 
@@ -43,7 +44,7 @@ class Receipt:
 
     Attributes:
         records: Records taken.
-        rejected: Records refused by the destination for their data.
+        rejected: Records refused by the destination for their data; ``index`` is their place in the batch.
         durable: The rows are safe against a crash now; otherwise they are once ``finish`` returns.
     """
 
@@ -65,6 +66,9 @@ class Published:
     records: int
 
 
+Encoder: TypeAlias = Callable[[list[Record]], Encoded]
+
+
 class Writer(ABC):
     """Takes batches in order; nothing is visible under its final name before ``finish``, unless the mode appends."""
 
@@ -72,9 +76,18 @@ class Writer(ABC):
         """Return the token of the last batch the destination holds durably, or None."""
         return None
 
+    def encoder(self) -> Encoder | None:
+        """Return a function that turns records into what this writer takes, or None.
+
+        The engine calls it on a thread, slice by slice, right after the last step and before the batch is complete:
+        a large list of dicts is slow to hold and slow to come back to. Frames are never encoded. Records it refuses
+        are in ``Encoded.rejected`` with their place in the slice; ``raw`` is filled in by the engine.
+        """
+        return None
+
     @abstractmethod
     async def write(self, batch: Batch) -> Receipt:
-        """Write one batch.
+        """Write one batch. With an encoder, rows arrive as ``batch.encoded``, their refusals already accounted for.
 
         Raises:
             RetryableError: Trying the same batch again may help; nothing of it was kept.

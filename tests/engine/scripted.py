@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from etlctl.batch import Batch, Rejection
+from etlctl.batch import Batch, Encoded, Rejection
 from etlctl.engine.options import RunSettings
 from etlctl.errors import FatalError
 from etlctl.sdk import Extractor, Loader, Operation, Published, Receipt, RowSlice, Scope, Screening, Verdict, Writer
@@ -20,7 +20,7 @@ class Scripted(Extractor):
 
     sizes: list[int]
     form: str = "rows"
-    bad: list[int] = []
+    bad: tuple[int, ...] = ()
     fail_at: int | None = None
 
     async def read(self, ctx):
@@ -88,12 +88,38 @@ class KeepWriter(Writer):
         self.kept.aborted = True
 
 
+class EncodingWriter(KeepWriter):
+    """Takes rows as text; refuses some numbers while encoding."""
+
+    def encoder(self):
+        return self.encode
+
+    def encode(self, records):
+        refused = [
+            Rejection(i, "load", "load", "load.refused", "no", None)
+            for i, record in enumerate(records)
+            if record["n"] in self.refuse
+        ]
+        texts = [f"{record['n']}" for record in records if record["n"] not in self.refuse]
+        return Encoded(len(texts), texts, refused)
+
+    async def write(self, batch):
+        assert batch.encoded is not None
+        self.kept.batches.append(batch)
+        records = sum(part.records for part in batch.encoded)
+        self.count += records
+        return Receipt(records)
+
+
 class Keep(Loader):
     kept: Any = None
     refuse: tuple[int, ...] = ()
     fail_at: int | None = None
+    encoding: bool = False
 
     async def open(self, ctx):
+        if self.encoding:
+            return EncodingWriter(self.kept, self.refuse, self.fail_at)
         return KeepWriter(self.kept, self.refuse, self.fail_at)
 
 
@@ -194,7 +220,8 @@ class Plan:
 
 
 def plan(sizes, operations=(), *, kept=None, **options) -> Plan:
-    source = {key: options.pop(key) for key in ("form", "bad", "fail_at") if key in options}
+    source = {key: options.pop(key) for key in ("form", "fail_at") if key in options}
+    source["bad"] = tuple(options.pop("bad", ()))
     kept = kept if kept is not None else Kept()
     steps = [Step(f"transform[{i}].{type(op).__name__}", op) for i, op in enumerate(operations)]
     return Plan(Scripted(sizes=sizes, **source), steps, Keep(kept=kept, **options))

@@ -58,7 +58,9 @@ async def test_batches_have_the_asked_size_and_order(form, batch_size):
 async def test_every_batch_position_resumes_to_exactly_the_rest(form, batch_size):
     kept = Kept()
     operations = [DropEven(), RefuseTens(), Twice()]
-    whole, book = await go(plan([5, 11, 0, 7, 13], operations, kept=kept, form=form, bad=[6, 17]), batch_size=batch_size)
+    whole, book = await go(
+        plan([5, 11, 0, 7, 13], operations, kept=kept, form=form, bad=[6, 17]), batch_size=batch_size
+    )
     assert whole.counts.balanced
     for done in range(len(kept.batches)):
         rest, rest_book = Kept(), Book()
@@ -143,6 +145,25 @@ async def test_refusals_of_the_destination_are_dead_letters():
     assert result.counts.to_dict()["loaded"] == 4
     assert [letter.stage for letter in book.letters] == ["load"]
     assert result.status is RunStatus.partial
+
+
+@pytest.mark.parametrize("encoding", [True, False])
+@pytest.mark.parametrize("batch_size", [2, 5, 100])
+async def test_refusals_of_the_destination_carry_the_source_record(encoding, batch_size):
+    kept = Kept()
+    chain = [RefuseTens(), DropEven(), Twice()]
+    result, book = await go(
+        plan([8, 0, 4], chain, kept=kept, refuse=(3, 9), bad=[1], encoding=encoding), batch_size=batch_size
+    )
+    late = [letter for letter in book.letters if letter.stage == "load"]
+    assert [(letter.raw, letter.location) for letter in late] == [({"n": 3}, "src:3")] * 2 + [({"n": 9}, "src:9")] * 2
+    assert [(letter.seq - 1) * batch_size + letter.index for letter in late] == [3, 3, 9, 9]
+    assert [letter.part for letter in late] == [0, 1, 0, 1]
+    assert result.counts.balanced
+    assert result.counts.loaded == 6
+    if encoding:
+        written = [text for batch in kept.batches for part in batch.encoded for text in part.payload]
+        assert written == ["5", "5", "7", "7", "11", "11"]
 
 
 async def test_dry_run_writes_nothing():

@@ -1,0 +1,36 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ContractPath = Annotated[
+    Path, typer.Argument(metavar="CONTRACT", help="A contract: its folder, or a pipeline.yaml.", show_default=False)
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the contract; repeat for more."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+def parse_params(given: Sequence[str] | None) -> dict[str, Any]:
+    """Turn ``NAME=VALUE`` arguments into a mapping; values stay text, the contract's types apply later.
+
+    Raises:
+        typer.BadParameter: An argument has no ``=``, no name, or a name is given twice.
+    """
+    params: dict[str, Any] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--param")
+        if name in params:
+            raise typer.BadParameter(f"parameter {name!r} is given twice", param_hint="--param")
+        params[name] = value
+    return params

@@ -1,0 +1,125 @@
+"""``etlctl db``: the state store itself, its revision and its health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etlctl.cli import output
+from etlctl.cli.arguments import AsJson
+from etlctl.cli.state import state_dir
+
+if TYPE_CHECKING:
+    from etlctl.state.store import Store
+
+app = typer.Typer(help="The state store: its revision and its health.", no_args_is_help=True)
+
+
+@app.command("upgrade")
+def upgrade(*, json: AsJson = False) -> None:
+    """Bring the state store to the revision this version needs; what is in it stays.
+
+    Example: ETLCTL_STATE_URL=postgresql://etl@db/etl etlctl db upgrade
+    """
+    from etlctl.state.upgrade import upgrade as upgrade_store  # noqa: PLC0415
+
+    with output.errors_as_exit_codes(), _opened(create=True) as store:
+        if store is None:
+            return
+        before, after = upgrade_store(store)
+        if json:
+            output.json_data({"where": store.where, "before": before, "after": after})
+        elif before == after:
+            output.data(f"{store.where} is at revision {after} already")
+        else:
+            output.data(f"{store.where}: {before or 'nothing'} → {after}")
+
+
+@app.command("current")
+def current(*, json: AsJson = False) -> None:
+    """Tell where the state store is and which revision it has.
+
+    Example: etlctl db current
+    """
+    with output.errors_as_exit_codes():
+        found = _state()
+        if json:
+            output.json_data(found)
+        else:
+            output.data(f"{found['where']}: revision {found['revision'] or 'none'} ({found['state']})")
+
+
+@app.command("check")
+def check(
+    *, json: AsJson = False, full: Annotated[bool, typer.Option("--full", help="Check indexes too; slower.")] = False
+) -> None:
+    """Check the state store: revision and, for SQLite, the integrity of the file. Exit code 7 when something is wrong.
+
+    Example: etlctl db check
+    """
+    with output.errors_as_exit_codes():
+        found = _state()
+        problems = _revision_problems(found) + ([] if found["revision"] is None else _damage(full=full))
+        if json:
+            output.json_data({**found, "ok": not problems, "problems": problems})
+        elif problems:
+            output.data("\n".join(f"problem: {problem}" for problem in problems))
+        else:
+            output.data(f"{found['where']}: good ({found['state']})")
+        if problems:
+            raise typer.Exit(7)
+
+
+@contextmanager
+def _opened(*, create: bool) -> Iterator[Store | None]:
+    """Open the store whatever its revision; None when it is a file that is not there and must not be made."""
+    from etlctl.state.store import connect, database_file, state_url  # noqa: PLC0415
+
+    url = state_url(state_dir=state_dir())
+    file = database_file(url)
+    if not create and file is not None and not file.exists():
+        yield None
+        return
+    store = connect(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _state() -> dict[str, Any]:
+    from etlctl.state.store import database_file, state_url  # noqa: PLC0415
+    from etlctl.state.upgrade import HEAD, REVISIONS, current_revision  # noqa: PLC0415
+
+    with _opened(create=False) as store:
+        if store is None:
+            where = str(database_file(state_url(state_dir=state_dir())))
+            return {"where": where, "kind": "sqlite", "revision": None, "head": HEAD, "state": "not created yet"}
+        with store.read() as connection:
+            revision = current_revision(connection)
+        kind = "sqlite" if store.is_sqlite else "postgresql"
+        state = "up to date" if revision == HEAD else "behind" if revision in REVISIONS else "newer than this etlctl"
+        state = "empty" if revision is None else state
+        return {"where": store.where, "kind": kind, "revision": revision, "head": HEAD, "state": state}
+
+
+def _revision_problems(found: dict[str, Any]) -> list[str]:
+    head = found["head"]
+    if found["state"] in {"behind", "empty"} and found["kind"] == "postgresql":
+        return [f"the store is at revision {found['revision']}, {head} is needed; run: etlctl db upgrade"]
+    if found["state"] == "newer than this etlctl":
+        return [f"the store is at revision {found['revision']}, this etlctl knows up to {head}; upgrade etlctl"]
+    return []
+
+
+def _damage(*, full: bool) -> list[str]:
+    with _opened(create=False) as store:
+        if store is None or not store.is_sqlite:
+            return []
+        with store.read() as connection:
+            pragma = "PRAGMA integrity_check" if full else "PRAGMA quick_check"
+            words = [str(row[0]) for row in connection.exec_driver_sql(pragma)]
+    return [] if words == ["ok"] else [f"the file is damaged: {word}" for word in words]

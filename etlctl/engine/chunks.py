@@ -1,0 +1,141 @@
+"""A chunk before and after the steps, and the questions the cutter asks about any range of its source records."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from etlctl.batch import Batch, Position, Record, Rejection, frame_to_rows
+from etlctl.engine.apply import Applied, Tally
+from etlctl.run import StepCounts
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(slots=True)
+class AppliedChunk:
+    """A chunk before and after the steps, and where reading it began."""
+
+    source: Batch
+    applied: Applied
+    start: Position | None
+
+    @property
+    def size(self) -> int:
+        """Source records, unreadable ones included."""
+        return len(self.source) + len(self.source.rejected)
+
+
+class ChunkView:
+    """Answers questions about a range of a chunk's source records.
+
+    Three numberings meet here: *source ordinals* count all source records of the chunk, *readable* ones leave out
+    those that could not be read, *outputs* are the records after the steps.
+    """
+
+    def __init__(self, chunk: AppliedChunk) -> None:
+        self._chunk = chunk
+        self._bad = [rejection.index for rejection in chunk.source.rejected]
+        self._refused = sorted(chunk.applied.refused, key=lambda refused: refused.rejection.index)
+        self._refused_at = [refused.rejection.index for refused in self._refused]
+        for tally in chunk.applied.tallies:
+            for found in (tally.filtered, tally.added, tally.rejected):
+                found.sort()
+
+    @property
+    def can_locate(self) -> bool:
+        """Tell whether the source can say where a record came from."""
+        return self._chunk.source.locate is not None
+
+    def readable(self, ordinal: int) -> int:
+        """Return how many readable records stand before a source ordinal."""
+        return ordinal - bisect_left(self._bad, ordinal)
+
+    def output_range(self, low: int, high: int) -> tuple[int, int]:
+        """Return the range of outputs that came from readable records ``low`` up to ``high``."""
+        ordinals = self._chunk.applied.ordinals
+        if ordinals is None:
+            return low, high
+        return bisect_left(ordinals, low), bisect_left(ordinals, high)
+
+    def output(self, first: int, last: int) -> tuple[list[Record] | None, pl.DataFrame | None]:
+        """Return outputs ``first`` up to ``last`` as rows or as a frame."""
+        applied = self._chunk.applied
+        whole = first == 0 and last == len(applied)
+        if applied.frame is not None:
+            return None, applied.frame if whole else applied.frame.slice(first, last - first)
+        records = applied.records or []
+        return records if whole else records[first:last], None
+
+    def source_of(self, output: int) -> tuple[int, Any, str | None]:
+        """Return the source ordinal, the source record and the location of an output."""
+        ordinals = self._chunk.applied.ordinals
+        readable = output if ordinals is None else ordinals[output]
+        locate = self._chunk.source.locate
+        (raw,) = self._raw([readable])
+        return self._source_ordinal(readable), raw, locate(readable) if locate else None
+
+    def rejections(self, start: int, end: int, offset: int) -> Iterator[Rejection]:
+        """Yield rejections of source records ``start`` up to ``end``; ``offset`` turns ordinals into the batch's."""
+        for rejection in self._chunk.source.rejected[bisect_left(self._bad, start) : bisect_left(self._bad, end)]:
+            yield replace(rejection, index=rejection.index + offset)
+        low, high = self.readable(start), self.readable(end)
+        mine = self._refused[bisect_left(self._refused_at, low) : bisect_left(self._refused_at, high)]
+        raws = self._raw([refused.rejection.index for refused in mine])
+        locate = self._chunk.source.locate
+        for refused, raw in zip(mine, raws, strict=True):
+            refusal = refused.rejection
+            yield Rejection(
+                index=self._source_ordinal(refusal.index) + offset,
+                stage="check" if refused.step == "check" else "transform",
+                step=refused.step,
+                rule=refusal.rule,
+                message=refusal.message,
+                raw=raw,
+                field=refusal.field,
+                location=locate(refusal.index) if locate else None,
+            )
+
+    def count_steps(self, steps: Sequence[StepCounts], low: int, high: int) -> None:
+        """Add the account of readable records ``low`` up to ``high`` to each step's counts."""
+        going_in = high - low
+        for step, tally in zip(steps, self._chunk.applied.tallies, strict=True):
+            filtered, added, rejected = _within(tally, low, high)
+            step.records_in += going_in
+            step.filtered += filtered
+            step.added += added
+            step.rejected += rejected
+            going_in += added - filtered - rejected
+            step.records_out += going_in
+            step.form = tally.form if step.form in {"", tally.form} else "mixed"
+            if low == 0:
+                step.seconds += tally.seconds
+
+    def _source_ordinal(self, readable: int) -> int:
+        ordinal = readable
+        for bad in self._bad:
+            if bad > ordinal:
+                break
+            ordinal += 1
+        return ordinal
+
+    def _raw(self, readable: list[int]) -> list[Any]:
+        """Return source records as they were read."""
+        if not readable:
+            return []
+        source = self._chunk.source
+        if source.frame is not None:
+            return frame_to_rows(source.frame[readable])
+        records = source.records or []
+        return [records[index] for index in readable]
+
+
+def _within(tally: Tally, low: int, high: int) -> tuple[int, int, int]:
+    """Count the filtered, added and rejected records among readable records ``low`` up to ``high``."""
+    filtered, added, rejected = (
+        bisect_left(found, high) - bisect_left(found, low) for found in (tally.filtered, tally.added, tally.rejected)
+    )
+    return filtered, added, rejected
