@@ -68,10 +68,7 @@ def _guarded(look: Callable[[Path], Iterator[Finding]], directory: Path) -> Iter
 
 def _python(_directory: Path) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        yield Finding("problem", "python", f"{version} is too old", "use Python 3.11 or newer")
-    else:
-        yield Finding("ok", "python", version)
+    yield Finding("ok", "python", version)
 
 
 def _packages(_directory: Path) -> Iterator[Finding]:
@@ -128,7 +125,9 @@ def _state(directory: Path) -> Iterator[Finding]:
     workspace = find_workspace(directory.resolve())
     ledger = open_ledger(state_dir=workspace.state_dir)
     try:
-        yield Finding("ok", "state", f"{ledger.description}, {len(ledger.runs(limit=1000))} of the latest 1,000 runs kept")
+        yield Finding(
+            "ok", "state", f"{ledger.description}, {len(ledger.runs(limit=1000))} of the latest 1,000 runs kept"
+        )
     finally:
         ledger.close()
 
@@ -136,7 +135,9 @@ def _state(directory: Path) -> Iterator[Finding]:
 def _disk(directory: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(directory.resolve()).free >> 20
     if free < _ROOM_MB:
-        yield Finding("problem", "disk", f"only {free} MiB free", "make room: destinations need space beside the old data")
+        yield Finding(
+            "problem", "disk", f"only {free} MiB free", "make room: destinations need space beside the old data"
+        )
     else:
         yield Finding("ok", "disk", f"{free:,} MiB free")
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from etlctl.batch import Batch, Position
 from etlctl.engine.apply import StepLike
-from etlctl.run import DeadLetter, ProcessingMode, RunResult
+from etlctl.run import Counts, DeadLetter, ProcessingMode, RunResult
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.loader import Loader
 
@@ -67,6 +67,9 @@ class RunLedger(Protocol):
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected records; a repeat overwrites."""
+
+    def progress(self, run_id: str, counts: Counts, batches: int) -> None:
+        """Record how far the run is."""
 
     def finish_run(self, result: RunResult) -> None:
         """Record how the run ended."""

@@ -51,6 +51,7 @@ class Pipeline:
         settings: Settings of the run.
         progress: Where progress goes.
         keep_letters: Keeps dead letters durably.
+        report: Told the account after each batch.
         ready: Awaited before the first write: the run must be in the ledger before anything reaches the destination.
         warn: Reports something the user should know.
         read_context: Context of the extractor; the other components' contexts are derived from it.
@@ -63,6 +64,7 @@ class Pipeline:
         *,
         progress: ProgressReporter,
         keep_letters: KeepLetters,
+        report: Callable[[Account], Awaitable[None]],
         ready: Callable[[], Awaitable[None]],
         read_context: ReadContext,
         warn: Callable[[str], None],
@@ -71,6 +73,7 @@ class Pipeline:
         self._settings = settings
         self._progress = progress
         self._keep_letters = keep_letters
+        self._report = report
         self._ready = ready
         self._read_context = read_context
         self._warn = warn
@@ -209,6 +212,7 @@ class Pipeline:
                 await self._keep_letters(self._letters(seq, refused, parts))
             self.account.add(cut, loaded, len(refused), dry=writer is None)
             self._progress.send("load", seq, counts.extracted, counts.rejected)
+            await self._report(self.account)
             self.account.check_budget(self._settings.budget)
             self._check_memory()
 

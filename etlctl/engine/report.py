@@ -133,11 +133,11 @@ def next_commands(result: RunResult) -> list[str]:
 
 def step_table(steps: Sequence[StepCounts]) -> list[str]:
     """Return the steps of a run as aligned lines, headings first."""
-    cells = [("step", "in", "added", "filtered", "rejected", "out", "seconds", "form")]
+    cells = [["step", "in", "added", "filtered", "rejected", "out", "seconds", "form"]]
     for step in steps:
-        numbers = (step.records_in, step.added, step.filtered, step.rejected, step.records_out)
+        counts = (step.records_in, step.added, step.filtered, step.rejected, step.records_out)
         seconds = f"{step.seconds:.2f}" if step.seconds else "-"
-        cells.append((step.name, *(f"{number:,}" for number in numbers), seconds, step.form or "-"))
+        cells.append([step.name, *(f"{count:,}" for count in counts), seconds, step.form or "-"])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = []
     for first, *numbers, form in cells:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ LedgerOpener = Callable[[], RunLedger]
 
 PARTIAL = 4
 CANCELED = 130
+PROGRESS_SECONDS = 2.0
+"""How often a long run tells the ledger how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,8 @@ class _Ledger:
 
     def __init__(self, opener: LedgerOpener | None, run_id: str, started_at: datetime) -> None:
         self._task: asyncio.Task[RunLedger] | None = None
+        self._run_id = run_id
+        self._reported = time.monotonic()
         if opener is not None:
             self._task = asyncio.create_task(asyncio.to_thread(_opened, opener, run_id, started_at))
 
@@ -60,6 +65,14 @@ class _Ledger:
         if letters and self._task is not None:
             ledger = await self._task
             await asyncio.to_thread(ledger.add_dead_letters, letters)
+
+    async def progress(self, account: Account) -> None:
+        """Record how far the run is, at most once in a while."""
+        if self._task is None or time.monotonic() - self._reported < PROGRESS_SECONDS:
+            return
+        self._reported = time.monotonic()
+        ledger = await self._task
+        await asyncio.to_thread(ledger.progress, self._run_id, account.counts, account.batches)
 
     async def finish(self, result: RunResult) -> None:
         """Record how the run ended."""
@@ -99,6 +112,7 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
         settings,
         progress=progress,
         keep_letters=ledger.keep,
+        report=ledger.progress,
         ready=ledger.ready,
         read_context=_read_context(plan, settings, around, started),
         warn=around.warn,

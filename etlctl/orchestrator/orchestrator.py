@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etlctl.clock import SystemClock
 from etlctl.engine.options import RunSettings
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.ids import new_id
-from etlctl.run import DeadLetter, ETLProgress, ProcessingMode, RunResult
+from etlctl.orchestrator.keeper import RunKeeper
+from etlctl.run import Counts, DeadLetter, ETLProgress, ProcessingMode, RunResult
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from etlctl.batch import Batch, Record
     from etlctl.catalog.workspace import Workspace
     from etlctl.contract.model import Contract
-    from etlctl.state.ledger import Ledger
 
 ProgressCallback = Callable[[ETLProgress], object]
 
@@ -90,10 +90,14 @@ class ETLOrchestrator:
         """
         contract, workspace = self._load(params, _overrides(mode, batch_size, max_records))
         settings = self._settings(contract, dry_run=dry_run)
-        keeper = _Keeper(contract, workspace, settings, self._state_url, trigger)
-        around = Surroundings(open_ledger=keeper.open, progress=self._progress(), warn=self._warn)
+        keeper = RunKeeper(contract, settings, workspace.state_dir, self._state_url, trigger)
+        around = Surroundings(
+            open_ledger=keeper.open,
+            progress=self._progress(),
+            warn=lambda message: self._warn(keeper.redactor.text(message)),
+        )
         result = await execute(contract, settings, around)
-        return keeper.report(result)
+        return await asyncio.to_thread(keeper.close, result)
 
     async def run_streaming(self, batch_size: int | None = None, **options: Any) -> RunResult:
         """Run batch by batch in constant memory, whatever mode the contract says.
@@ -130,9 +134,7 @@ class ETLOrchestrator:
         from etlctl.contract.compile import load_contract  # noqa: PLC0415
 
         together = {**self._params, **(params or {})}
-        contract = load_contract(
-            self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides)
-        )
+        contract = load_contract(self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides))
         return contract, find_workspace(contract.base_dir)
 
     def _settings(self, contract: Contract, *, dry_run: bool) -> RunSettings:
@@ -192,6 +194,9 @@ class _Listener:
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Remember what would be rejected."""
         self._rejected.extend(letters)
+
+    def progress(self, run_id: str, counts: Counts, batches: int) -> None:
+        """Nothing to record."""
 
     def finish_run(self, result: RunResult) -> None:
         """Nothing to record."""

@@ -27,6 +27,9 @@ class Book:
     def add_dead_letters(self, letters):
         self.letters += letters
 
+    def progress(self, run_id, counts, batches):
+        self.events.append(("progress", batches))
+
     def finish_run(self, result):
         self.result = result
 
