@@ -11,6 +11,7 @@ EtlctlError
 ├─ ConversionError          a batch cannot change form without loss           exit 1
 ├─ LimitError               memory, error threshold, dead-letter budget       exit 5
 ├─ StateError               the ledger is behind, locked, damaged, busy       exit 7
+│  └─ NotInLedgerError      no such run or dead letter                        exit 2
 └─ ServiceError             an HTTP answer of the service
 """
 
@@ -139,6 +140,12 @@ class StateError(EtlctlError):
     """The state store is behind, locked, damaged or used by someone else."""
 
     exit_code = 7
+
+
+class NotInLedgerError(StateError):
+    """No run or dead letter has the id that was asked for, or several have it."""
+
+    exit_code = 2
 
 
 class ServiceError(EtlctlError):

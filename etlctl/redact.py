@@ -32,6 +32,11 @@ class Redactor:
         known = set(self._forms) | forms
         self._forms = sorted(known, key=len, reverse=True)
 
+    @property
+    def active(self) -> bool:
+        """Tell whether any secret is known."""
+        return bool(self._forms)
+
     def text(self, text: str) -> str:
         """Return the text with every known secret masked."""
         for form in self._forms:

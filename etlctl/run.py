@@ -122,6 +122,7 @@ class DeadLetter:
         raw: The source record (JSON value) or its raw text.
         status: ``open``, ``replayed`` or ``discarded``.
         created_at: When it was rejected first, UTC.
+        redacted: A secret was masked in ``raw``: it is no longer the exact source record.
     """
 
     id: str
@@ -140,6 +141,7 @@ class DeadLetter:
     raw: Any
     status: str = "open"
     created_at: datetime | None = None
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,9 +27,7 @@ def upgrade(*, json: AsJson = False) -> None:
     """
     from etlctl.state.upgrade import upgrade as upgrade_store  # noqa: PLC0415
 
-    with output.errors_as_exit_codes(), _opened(create=True) as store:
-        if store is None:
-            return
+    with output.errors_as_exit_codes(), _opened() as store:
         before, after = upgrade_store(store)
         if json:
             output.json_data({"where": store.where, "before": before, "after": after})
@@ -74,30 +73,31 @@ def check(
 
 
 @contextmanager
-def _opened(*, create: bool) -> Iterator[Store | None]:
-    """Open the store whatever its revision; None when it is a file that is not there and must not be made."""
-    from etlctl.state.store import connect, database_file, state_url  # noqa: PLC0415
+def _opened() -> Iterator[Store]:
+    """Open the store whatever its revision; a missing SQLite file is made."""
+    from etlctl.state.store import connect, state_url  # noqa: PLC0415
 
-    url = state_url(state_dir=state_dir())
-    file = database_file(url)
-    if not create and file is not None and not file.exists():
-        yield None
-        return
-    store = connect(url)
+    store = connect(state_url(state_dir=state_dir()))
     try:
         yield store
     finally:
         store.close()
 
 
-def _state() -> dict[str, Any]:
+def _missing_file() -> Path | None:
+    """Return the SQLite file when it is not there yet; looking must not make it."""
     from etlctl.state.store import database_file, state_url  # noqa: PLC0415
+
+    file = database_file(state_url(state_dir=state_dir()))
+    return file if file is not None and not file.exists() else None
+
+
+def _state() -> dict[str, Any]:
     from etlctl.state.upgrade import HEAD, REVISIONS, current_revision  # noqa: PLC0415
 
-    with _opened(create=False) as store:
-        if store is None:
-            where = str(database_file(state_url(state_dir=state_dir())))
-            return {"where": where, "kind": "sqlite", "revision": None, "head": HEAD, "state": "not created yet"}
+    if file := _missing_file():
+        return {"where": str(file), "kind": "sqlite", "revision": None, "head": HEAD, "state": "not created yet"}
+    with _opened() as store:
         with store.read() as connection:
             revision = current_revision(connection)
         kind = "sqlite" if store.is_sqlite else "postgresql"
@@ -116,8 +116,8 @@ def _revision_problems(found: dict[str, Any]) -> list[str]:
 
 
 def _damage(*, full: bool) -> list[str]:
-    with _opened(create=False) as store:
-        if store is None or not store.is_sqlite:
+    with _opened() as store:
+        if not store.is_sqlite:
             return []
         with store.read() as connection:
             pragma = "PRAGMA integrity_check" if full else "PRAGMA quick_check"

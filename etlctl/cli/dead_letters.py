@@ -9,7 +9,7 @@ import typer
 
 from etlctl.cli import output
 from etlctl.cli.arguments import AsJson
-from etlctl.cli.state import instant, reading
+from etlctl.cli.state import instant, minute, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,10 +99,10 @@ def _show_letters(letters: Sequence[DeadLetter], total: int, *, json: bool) -> N
     elif letters:
         columns = ("id", "when (UTC)", "contract", "location", "rule", "message")
         rows = [
-            (one.id, instant(one.created_at), one.contract, one.location, one.rule, _one_line(one.message))
+            (one.id, minute(one.created_at), one.contract, one.location, one.rule, _one_line(one.message))
             for one in letters
         ]
-        output.table(columns, rows)
+        output.table(columns, rows, whole=columns[:1])
     else:
         output.say("no dead letters match")
     if len(letters) < total:

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from etlctl.cli import components, db, dead_letters, doctor, explain, init, preview, run, runs, schema, validate, version
+from etlctl.cli import (
+    components,
+    db,
+    dead_letters,
+    doctor,
+    explain,
+    init,
+    preview,
+    run,
+    runs,
+    schema,
+    validate,
+    version,
+)
 
 _EPILOG = """
 Examples:  etlctl init shop  ·  etlctl validate contracts/  ·  etlctl run contracts/demo  ·  etlctl dead-letters list

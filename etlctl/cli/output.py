@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from etlctl.run import RunResult
+
+_NO_WIDTH = 10_000
 
 
 def debugging() -> bool:
@@ -57,16 +59,21 @@ def console() -> Console:
     """Return a rich console on stdout; it honours NO_COLOR and plain pipes by itself."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    # Without a terminal there is no width: what other programs read is never folded.
+    width = None if sys.stdout.isatty() else _NO_WIDTH
+    return Console(file=sys.stdout, highlight=False, soft_wrap=width is not None, width=width)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> None:
     """Write a table to stdout.
 
     Args:
         columns: Headings.
         rows: One sequence of values per row; None shows as a dash.
         right: Headings of the columns to align right.
+        whole: Headings of the columns never to fold, such as ids to copy.
     """
     from rich.box import SIMPLE  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -74,7 +81,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Seque
 
     shown = Table(box=SIMPLE, pad_edge=False, show_edge=False)
     for name in columns:
-        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify: Literal["right", "left"] = "right" if name in right else "left"
+        shown.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)
     for row in rows:
         shown.add_row(*(Text("-" if value is None else str(value)) for value in row))
     console().print(shown)

@@ -41,7 +41,9 @@ def preview(
         else:
             _show(shown)
             for letter in rejected[:limit]:
-                output.say(f"rejected {letter.location or f'record {letter.index + 1}'}: {letter.message} [{letter.rule}]")
+                output.say(
+                    f"rejected {letter.location or f'record {letter.index + 1}'}: {letter.message} [{letter.rule}]"
+                )
         counts = result.counts
         output.say(
             f"{counts.extracted:,} source records read: {result.would_load:,} would be loaded, "

@@ -26,7 +26,9 @@ def run(
     contract: ContractPath,
     *,
     param: Params = None,
-    mode: Annotated[Mode | None, typer.Option(help="How far the stages overlap; the contract's choice if left out.")] = None,
+    mode: Annotated[
+        Mode | None, typer.Option(help="How far the stages overlap; the contract's choice if left out.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Source records per batch.")] = None,
     max_records: Annotated[int | None, typer.Option(min=0, help="Stop after so many source records.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and transform, write nothing.")] = False,

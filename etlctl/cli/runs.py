@@ -9,7 +9,7 @@ import typer
 
 from etlctl.cli import output
 from etlctl.cli.arguments import AsJson
-from etlctl.cli.state import instant, reading
+from etlctl.cli.state import instant, minute, reading
 
 if TYPE_CHECKING:
     from etlctl.run import RunResult, StepCounts
@@ -56,7 +56,7 @@ def list_runs(
                 run.run_id,
                 run.contract,
                 run.shown_status + (" (dry run)" if run.dry_run else ""),
-                instant(run.started_at),
+                minute(run.started_at),
                 f"{run.duration_seconds:.1f}" if run.duration_seconds is not None else None,
                 f"{run.counts.extracted:,}",
                 f"{run.counts.loaded:,}",
@@ -64,7 +64,7 @@ def list_runs(
             )
             for run in found
         ]
-        output.table(columns, rows, right=columns[4:])
+        output.table(columns, rows, right=columns[4:], whole=columns[:1])
 
 
 @app.command("show")

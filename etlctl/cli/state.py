@@ -31,3 +31,8 @@ def reading() -> Iterator[Ledger]:
 def instant(value: datetime | None) -> str | None:
     """Return an instant as people read it: UTC, to the second."""
     return value.strftime("%Y-%m-%d %H:%M:%S") if value is not None else None
+
+
+def minute(value: datetime | None) -> str | None:
+    """Return an instant for a list, where room is scarce: UTC, to the minute."""
+    return value.strftime("%Y-%m-%d %H:%M") if value is not None else None

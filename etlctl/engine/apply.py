@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
@@ -60,15 +61,16 @@ class Refused:
 class Applied:
     """A chunk after all steps. ``ordinals`` tells for each record which readable source record it came from.
 
-    ``ordinals`` is None when record i still is source record i.
+    ``ordinals`` is None when record i still is source record i; they ascend unless ``reordered``.
     """
 
     records: list[Record] | None
     frame: pl.DataFrame | None
-    ordinals: list[int] | None
+    ordinals: list[int] | pl.Series | None
     source: int
     refused: list[Refused]
     tallies: list[Tally]
+    reordered: bool = False
 
     def __len__(self) -> int:
         return self.frame.height if self.frame is not None else len(self.records or ())
@@ -150,7 +152,15 @@ def _group_end(steps: Sequence[StepLike], start: int, *, as_frame: bool) -> int:
 
 
 def _source_ordinals(applied: Applied) -> Sequence[int]:
-    return applied.ordinals if applied.ordinals is not None else range(len(applied))
+    ordinals = applied.ordinals
+    if ordinals is None:
+        return range(len(applied))
+    return ordinals if isinstance(ordinals, list) else ordinals.to_list()
+
+
+def _gathered(before: list[int] | pl.Series, local: pl.Series) -> list[int] | pl.Series:
+    """Return the source ordinals of records that are numbered by their place in the group's input."""
+    return [before[index] for index in local] if isinstance(before, list) else before.gather(local)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -176,6 +186,9 @@ def _apply_rows(group: _Group, applied: Applied) -> None:
         and not any(tally.filtered or tally.added or tally.rejected for tally in group.tallies)
     )
     applied.records, applied.frame = out_records, None
+    if group.whole:
+        unchanged = False
+        applied.reordered = applied.reordered or any(a > b for a, b in pairwise(out_ordinals))
     applied.ordinals = None if unchanged else out_ordinals
 
 
@@ -246,9 +259,8 @@ def _apply_frame(group: _Group, applied: Applied) -> bool:
     _note(group, applied, certain, outcome, time.perf_counter() - began)
     ordinals = out.get_column(ORDINAL)
     if ordinals.len() != frame.height or outcome.moved or certain is not None:
-        local = ordinals.to_list()
         before = applied.ordinals
-        applied.ordinals = local if before is None else [before[index] for index in local]
+        applied.ordinals = ordinals if before is None else _gathered(before, ordinals)
     applied.frame = out.select(visible)
     return True
 
@@ -305,7 +317,7 @@ def _frame_tallies(group: _Group, good: pl.Series, height: int, suspects: list[i
         return None
     present = pl.repeat(value=False, n=height, eager=True)
     if good.len():
-        present = present.scatter(good.unique(), values=True)
+        present = present.scatter(good, values=True)
     if suspects:
         present = present.scatter(suspects, values=True)
     tally = Tally(filtered=(~present).arg_true().to_list())
@@ -335,7 +347,7 @@ def _note(
         applied.refused.append(Refused(refused.step, moved))
 
 
-def _mapped(local: list[int], before: list[int] | None) -> list[int]:
+def _mapped(local: list[int], before: list[int] | pl.Series | None) -> list[int]:
     return local if before is None else [before[index] for index in local]
 
 

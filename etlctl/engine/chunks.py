@@ -38,12 +38,19 @@ class ChunkView:
 
     def __init__(self, chunk: AppliedChunk) -> None:
         self._chunk = chunk
+        ordinals = chunk.applied.ordinals
+        # A step that sees a whole batch may change its order; where to cut is then told by the ordinals in order.
+        self._cuts = sorted(ordinals) if ordinals is not None and self._reordered else ordinals
         self._bad = [rejection.index for rejection in chunk.source.rejected]
         self._refused = sorted(chunk.applied.refused, key=lambda refused: refused.rejection.index)
         self._refused_at = [refused.rejection.index for refused in self._refused]
         for tally in chunk.applied.tallies:
             for found in (tally.filtered, tally.added, tally.rejected):
                 found.sort()
+
+    @property
+    def _reordered(self) -> bool:
+        return self._chunk.applied.reordered
 
     @property
     def can_locate(self) -> bool:
@@ -56,10 +63,9 @@ class ChunkView:
 
     def output_range(self, low: int, high: int) -> tuple[int, int]:
         """Return the range of outputs that came from readable records ``low`` up to ``high``."""
-        ordinals = self._chunk.applied.ordinals
-        if ordinals is None:
+        if self._cuts is None:
             return low, high
-        return bisect_left(ordinals, low), bisect_left(ordinals, high)
+        return bisect_left(self._cuts, low), bisect_left(self._cuts, high)
 
     def output(self, first: int, last: int) -> tuple[list[Record] | None, pl.DataFrame | None]:
         """Return outputs ``first`` up to ``last`` as rows or as a frame."""

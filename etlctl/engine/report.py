@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def write_report(
         StateError: It cannot be written.
     """
     path = report_path(state_dir, result.run_id)
+    result = replace(result, report=str(path))
     content = json.dumps(report(result, dead_letters, redactor=redactor, start=start), indent=2, ensure_ascii=False)
     # A lone surrogate becomes its JSON escape.
     _replace_file(path, (content + "\n").encode("utf-8", "backslashreplace"))

@@ -229,3 +229,14 @@ def plan(sizes, operations=(), *, kept=None, **options) -> Plan:
 
 def settings(**options) -> RunSettings:
     return RunSettings(run_id="run_test", **options)
+
+
+class Backwards(Operation):
+    """Batch-scoped: turns the order round and drops the first record."""
+
+    @property
+    def scope(self):
+        return Scope.batch
+
+    def rows(self, rows: RowSlice, ctx):
+        rows.exchange(list(reversed(rows.records))[1:])

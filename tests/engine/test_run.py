@@ -6,7 +6,22 @@ import asyncio
 import threading
 
 import pytest
-from scripted import Boom, CountAll, DropEven, Keep, Kept, Once, Plan, RefuseTens, Scripted, Step, Twice, plan, settings
+from scripted import (
+    Backwards,
+    Boom,
+    CountAll,
+    DropEven,
+    Keep,
+    Kept,
+    Once,
+    Plan,
+    RefuseTens,
+    Scripted,
+    Step,
+    Twice,
+    plan,
+    settings,
+)
 
 from etlctl.contract.sections import DeadLetterBudget
 from etlctl.engine.runner import Surroundings, execute
@@ -121,6 +136,18 @@ async def test_batch_scope_sees_one_batch_or_everything(mode, seen):
     result, _ = await go(plan([3, 7], [DropEven(), Twice(), CountAll()], kept=kept, bad=[]), batch_size=4, mode=mode)
     assert {record["seen"] for record in kept.records} == seen
     assert result.counts.loaded == 10
+
+
+@pytest.mark.parametrize("mode", [ProcessingMode.full, ProcessingMode.streaming])
+async def test_a_batch_step_may_reorder_and_later_refusals_still_name_their_source(mode):
+    kept = Kept()
+    result, book = await go(plan([12], [Backwards(), RefuseTens()], kept=kept), batch_size=5, mode=mode)
+    assert result.counts.balanced
+    expected = [*range(10, -1, -1)] if mode is ProcessingMode.full else [3, 2, 1, 0, 8, 7, 6, 5, 10]
+    assert [record["n"] for record in kept.records] == [n for n in expected if n % 10]
+    assert [letter.raw["n"] for letter in book.letters] == [n for n in (0, 10) if n in expected]
+    assert all(letter.message.startswith(f"{letter.raw['n']} ") for letter in book.letters)
+    assert all((letter.seq - 1) * 5 + letter.index == letter.raw["n"] for letter in book.letters)
 
 
 async def test_batch_scope_positions_resume():

@@ -1,0 +1,170 @@
+"""Between the ledger's values and the rows of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from etlctl import __version__
+from etlctl.redact import Redactor
+from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepCounts
+from etlctl.state.liveness import is_gone
+from etlctl.state.payload import decode_raw, encode_raw, mask, storable
+from etlctl.state.records import RunRecord, RunStart
+
+_COUNTS = ("extracted", "added", "filtered", "rejected", "deduplicated", "loaded")
+_OWN_WORDS = frozenset({"id", "run_id", "status", "trigger", "mode", "stage", "kind", "form", "raw_form", "raw"})
+"""Columns that etlctl itself words, or that are masked before: ids must stay ids."""
+
+
+class RowMaker:
+    """Makes rows to store, with secrets masked in every text a user, a source or a server worded."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def started(self, start: RunStart, at: datetime) -> dict[str, Any]:
+        """Return the row of a run that begins."""
+        row = {
+            "id": start.run_id,
+            "contract": start.contract,
+            "contract_path": start.contract_path,
+            "contract_version": start.contract_version,
+            "contract_hash": dict(start.contract_hash),
+            "stream": start.stream,
+            "run_key": start.run_key,
+            "trigger": start.trigger,
+            "params": dict(start.params),
+            "status": str(RunStatus.running),
+            "mode": str(start.mode),
+            "batch_size": start.batch_size,
+            "started_at": start.started_at,
+            "updated_at": at,
+            "dry_run": start.dry_run,
+            "destinations": list(start.destinations),
+            "host": start.host,
+            "pid": start.pid,
+            "etlctl_version": __version__,
+        }
+        return self._clean(row)
+
+    def finished(self, result: RunResult, at: datetime) -> dict[str, Any]:
+        """Return what changes in the row of a run that ended."""
+        row: dict[str, Any] = {
+            "status": str(result.status),
+            **result.counts.to_dict(),
+            "batches": result.batches,
+            "updated_at": at,
+            "ended_at": result.ended_at or at,
+            "error": result.error,
+            "error_type": result.error_type,
+            "exit_code": result.exit_code,
+            "dry_run": result.dry_run,
+            "report": result.report,
+        }
+        if result.destinations:
+            row["destinations"] = list(result.destinations)
+        return self._clean(row)
+
+    def step(self, result: RunResult, position: int, step: StepCounts) -> dict[str, Any]:
+        """Return the row of a step of a run that ended."""
+        row = {
+            **step.to_dict(),
+            "run_id": result.run_id,
+            "position": position,
+            "attempt": 1,
+            "kind": step.name.partition(".")[0],
+            # Which step a failed run failed in is told by its error.
+            "status": str(RunStatus.succeeded) if result.success else None,
+        }
+        return self._clean(row)
+
+    def letter(self, letter: DeadLetter, at: datetime) -> dict[str, Any]:
+        """Return the row of a rejected record."""
+        raw, form, redacted = encode_raw(letter.raw, self._redactor)
+        row = {
+            "id": letter.id,
+            "run_id": letter.run_id,
+            "contract": letter.contract,
+            "stream": letter.stream,
+            "seq": letter.seq,
+            "index": letter.index,
+            "part": letter.part,
+            "stage": letter.stage,
+            "step": letter.step,
+            "rule": letter.rule,
+            "message": letter.message,
+            "field": letter.field,
+            "location": letter.location,
+            "raw": raw,
+            "raw_form": form,
+            "redacted": redacted or letter.redacted,
+            "status": letter.status,
+            "created_at": letter.created_at or at,
+            "updated_at": at,
+        }
+        return self._clean(row)
+
+    def _clean(self, row: dict[str, Any]) -> dict[str, Any]:
+        redactor = self._redactor
+        for name, value in row.items():
+            if isinstance(value, str) and name not in _OWN_WORDS:
+                row[name] = storable(redactor.text(value))
+            elif isinstance(value, dict | list):
+                row[name] = mask(value, redactor)
+        return row
+
+
+def run_record(row: Mapping[str, Any]) -> RunRecord:
+    """Return the run of a row."""
+    status = RunStatus(row["status"])
+    return RunRecord(
+        run_id=row["id"],
+        contract=row["contract"],
+        contract_path=row["contract_path"],
+        contract_version=row["contract_version"],
+        contract_hash=row["contract_hash"],
+        stream=row["stream"],
+        run_key=row["run_key"],
+        trigger=row["trigger"],
+        params=row["params"],
+        mode=row["mode"],
+        batch_size=row["batch_size"],
+        dry_run=row["dry_run"],
+        destinations=tuple(row["destinations"]),
+        host=row["host"],
+        pid=row["pid"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        ended_at=row["ended_at"],
+        status=status,
+        counts=Counts(**{name: row[name] for name in _COUNTS}),
+        batches=row["batches"],
+        error=row["error"],
+        error_type=row["error_type"],
+        exit_code=row["exit_code"],
+        report=row["report"],
+        etlctl_version=row["etlctl_version"],
+        crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], row["updated_at"]),
+    )
+
+
+def step_counts(row: Mapping[str, Any]) -> StepCounts:
+    """Return the step of a row."""
+    names = ("name", "records_in", "records_out", "added", "filtered", "rejected", "seconds", "form")
+    return StepCounts(**{name: row[name] for name in names})
+
+
+def dead_letter(row: Mapping[str, Any]) -> DeadLetter:
+    """Return the rejected record of a row."""
+    names = ("id", "run_id", "contract", "stream", "seq", "index", "part", "stage", "step", "rule", "message")
+    return DeadLetter(
+        **{name: row[name] for name in names},
+        field=row["field"],
+        location=row["location"],
+        raw=decode_raw(row["raw"], row["raw_form"]),
+        status=row["status"],
+        created_at=row["created_at"],
+        redacted=row["redacted"],
+    )

@@ -1,0 +1,161 @@
+"""Tables of the state store, for SQLite and PostgreSQL alike.
+
+Table names carry a prefix, because a PostgreSQL state store may share its schema with other tables. There are no
+foreign keys on purpose: evidence (a dead letter, a step) must never be refused because something else is missing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+VERSION_TABLE = "etlctl_version"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware on the Python side, UTC in the store. SQLite keeps it as ISO text without a zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware datetime into UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"an instant needs a time zone: {value!r}")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return an aware datetime in UTC."""
+        if value is None:
+            return None
+        instant: datetime = value
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+runs = Table(
+    "etlctl_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("contract", Text, nullable=False),
+    Column("contract_path", Text, nullable=False),
+    Column("contract_version", Text),
+    Column("contract_hash", JSON, nullable=False),
+    Column("stream", Text, nullable=False),
+    # One key names one run: nullable, so that runs without a key never collide once the column is made unique.
+    Column("run_key", Text),
+    Column("trigger", Text, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("batch_size", BigInteger),
+    _count("extracted"),
+    _count("added"),
+    _count("filtered"),
+    _count("rejected"),
+    _count("deduplicated"),
+    _count("loaded"),
+    _count("batches"),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("error", Text),
+    Column("error_type", Text),
+    Column("exit_code", Integer),
+    Column("dry_run", Boolean, nullable=False),
+    Column("destinations", JSON, nullable=False),
+    Column("report", Text),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("etlctl_version", Text, nullable=False),
+    Index(None, "contract", "started_at"),
+    Index(None, "started_at"),
+)
+"""One row per run; a resumed run keeps its row."""
+
+steps = Table(
+    "etlctl_steps",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    _count("records_in"),
+    _count("records_out"),
+    _count("added"),
+    _count("filtered"),
+    _count("rejected"),
+    Column("seconds", Float, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("status", Text),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("error", Text),
+)
+"""One row per step of a run, in the order the steps run."""
+
+dead_letters = Table(
+    "etlctl_dead_letters",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("index", BigInteger, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("field", Text),
+    Column("location", Text),
+    Column("raw", Text, nullable=False),
+    Column("raw_form", Text, nullable=False),
+    Column("redacted", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run_id", "seq", "index", "part"),
+    Index(None, "contract", "status"),
+)
+"""One row per rejected record, keyed by (run_id, seq, index, part).
+
+The protocol asks for a key by which a repeat of a batch overwrites. The stream cannot be part of it in place of the
+run: every full refresh of a stream counts its batches from 1 again, and a later run must not overwrite the rejections
+of an earlier one. A resumed run keeps its id, so a batch it repeats meets its own rows. ``part`` tells several
+rejections of one source record apart (unnest makes many records out of one).
+"""
