@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(metavar="[CODE]", help="A code such as E201; all codes if left out.")
+        str | None, typer.Argument(metavar="CODE", help="A code such as E201; all codes if left out.")
     ] = None,
     *,
     json: AsJson = False,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from etlctl.errors import EtlctlError
     from etlctl.run import RunResult
 
 _NO_WIDTH = 10_000
@@ -100,6 +101,7 @@ def errors_as_exit_codes() -> Iterator[None]:
     except EtlctlError as error:
         if debugging():
             traceback.print_exc()
+        _say_diagnostics(error)
         say(f"error: {error}")
         if error.help:
             say(f"  help: {error.help}")
@@ -108,6 +110,15 @@ def errors_as_exit_codes() -> Iterator[None]:
         # The reader of our output went away (``| head``): not our failure, and nobody is left to tell.
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         raise typer.Exit(0) from None
+
+
+def _say_diagnostics(error: EtlctlError) -> None:
+    """Show every problem of a contract, as ``validate`` does."""
+    found = getattr(error, "diagnostics", None)
+    if found:
+        from etlctl.contract import render  # noqa: PLC0415
+
+        say(render.full(found))
 
 
 def fail(result: RunResult) -> None:

@@ -29,7 +29,7 @@ _DELIVERY = {
 def validate(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Contracts, or folders of contracts; the workspace's if left out."),
+        typer.Argument(metavar="PATH", help="Contracts, or folders of contracts; the workspace's if left out."),
     ] = None,
     *,
     format: Annotated[Format, typer.Option("--format", help="How findings are written.")] = Format.full,  # noqa: A002

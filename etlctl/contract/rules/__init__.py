@@ -1,1 +1,1 @@
-"""Lint rules: one file per group of codes, each with what, why and an example."""
+"""Lint rules: one file per code, each with what it means, why it matters, a bad example and a good one."""

@@ -1,0 +1,87 @@
+"""Follows the fields through the steps, from the source to the schema, and reports what cannot be there."""
+
+from __future__ import annotations
+
+from etlctl.contract.checked import AuthoredStep, Checked
+from etlctl.contract.codes import Code
+from etlctl.contract.document import PathKey
+from etlctl.contract.layout import Part
+from etlctl.contract.suggest import closest, listed
+from etlctl.diagnostics import Span
+from etlctl.errors import EtlctlError
+from etlctl.sdk.fields import FieldProblem, FieldSet
+
+_CODES = {
+    "unknown-field": Code.unknown_field,
+    "dropped-field": Code.dropped_field,
+    "collision": Code.field_collision,
+    "unlike-types": Code.unlike_types,
+}
+
+
+def check_fields(checked: Checked) -> None:
+    """Report every field that certainly does not exist where it is used."""
+    known = _source_fields(checked)
+    part = checked.part("transform")
+    for step in checked.steps if part is not None else ():
+        if step.operation is None:
+            known = FieldSet()
+            continue
+        known = step.operation.effect(FieldSet(known.types, known.closed, known.gone))
+        for problem in known.problems:
+            _report(checked, part, step, problem)
+    _check_schema(checked, known)
+
+
+def _source_fields(checked: Checked) -> FieldSet:
+    if checked.extractor is None:
+        return FieldSet()
+    try:
+        types = checked.extractor.fields(str(checked.layout.base_dir))
+    except (EtlctlError, OSError, ValueError):
+        # Whatever is wrong with the source is the run's to tell: it may not even be there yet.
+        return FieldSet()
+    return FieldSet(types, closed=True) if types else FieldSet()
+
+
+def _check_schema(checked: Checked, known: FieldSet) -> None:
+    part, schema = checked.part("contract"), checked.section.record_schema
+    if part is None or schema is None:
+        return
+    for name, rule in schema.fields.items():
+        if rule.required and not known.has(name):
+            gone = f": {known.gone[name]} took it away" if name in known.gone else ""
+            message = f"the schema requires field {name!r}, but no record will have it{gone}"
+            code = Code.dropped_field if name in known.gone else Code.unknown_field
+            span = part.key_span(("schema", "fields", name))
+            checked.report(code.at(part.file, span, message, help=_suggestion(name, tuple(known.types))))
+
+
+def _report(checked: Checked, part: Part | None, step: AuthoredStep, problem: FieldProblem) -> None:
+    if part is None:
+        return
+    path = part.nearest((*step.path, *problem.path))
+    span = _span(part, path, step, problem.field)
+    code = _CODES.get(problem.code, Code.unknown_field)
+    help_ = _suggestion(problem.field, problem.candidates) if code in {Code.unknown_field, Code.dropped_field} else None
+    checked.report(code.at(part.file, span, problem.message, help=help_))
+
+
+def _suggestion(field: str | None, candidates: tuple[str, ...]) -> str | None:
+    if not candidates:
+        return None
+    near = closest(field, candidates) if field else None
+    return f"did you mean {near!r}?" if near else f"fields here: {listed(candidates)}"
+
+
+def _span(part: Part, path: PathKey, step: AuthoredStep, field: str | None) -> Span | None:
+    """Return where the field's name stands: as a key, inside a text, else the whole value."""
+    if len(path) > len(step.path) and path[-1] == field:
+        return part.key_span(path)
+    value = part.value(path)
+    if field and isinstance(value, str) and field in value:
+        start = value.index(field)
+        return part.inside(path, start, start + len(field))
+    if isinstance(value, list) and field in value:
+        return part.value_span((*path, value.index(field)))
+    return part.key_span(path) if isinstance(value, dict | list) else part.value_span(path)

@@ -1,0 +1,76 @@
+"""Turns a checked contract into the frozen one that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etlctl.contract.checked import Checked
+from etlctl.contract.model import Contract, Step
+from etlctl.contract.variables import literal_secrets
+from etlctl.diagnostics import Severity
+from etlctl.errors import ContractError
+
+
+def finished(checked: Checked, path: Path) -> Contract:
+    """Return the contract.
+
+    Raises:
+        ContractError: Something a run needs is missing (never, when no error was reported).
+    """
+    extractor, loader = checked.extractor, checked.loader
+    if extractor is None or loader is None or not checked.complete:
+        raise ContractError(f"contract {checked.layout.path} is not complete", checked.diagnostics)
+    section = checked.section
+    return Contract(
+        name=checked.name,
+        path=path,
+        base_dir=checked.layout.base_dir,
+        extract_type=checked.resolved["extract"].data["type"],
+        extractor=extractor,
+        envelope=checked.envelope.model_copy(update={"input_params": checked.declared}),
+        steps=_steps(checked),
+        load_type=checked.resolved["load"].data["type"],
+        loader=loader,
+        load_envelope=checked.load_envelope,
+        stream=stream_name(checked.name, checked.params),
+        version=section.version,
+        description=section.description,
+        owner=section.owner,
+        tags=section.tags,
+        record_schema=section.record_schema,
+        params=dict(checked.params),
+        secrets=_secrets(checked),
+        part_hashes={name: part.digest() for name, part in checked.layout.sections.items()},
+        warnings=tuple(found for found in checked.diagnostics if found.severity is Severity.warning),
+    )
+
+
+def stream_name(name: str, params: Mapping[str, Any]) -> str:
+    """Return the name of the stream of a contract and a parameter set."""
+    if not params:
+        return name
+    text = json.dumps(dict(params), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return f"{name}#{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def _steps(checked: Checked) -> tuple[Step, ...]:
+    steps = [Step(step.name, step.operation) for step in checked.steps if step.operation is not None]
+    schema = checked.section.record_schema
+    if schema is None:
+        return tuple(steps)
+    from etlctl.contract.record_check import record_checks  # noqa: PLC0415 - only contracts with a schema pay for it
+
+    return (*steps, *(Step("check", operation) for operation in record_checks(schema)))
+
+
+def _secrets(checked: Checked) -> tuple[str, ...]:
+    found = [secret for resolved in checked.resolved.values() for secret in resolved.secrets]
+    for section in ("extract", "load"):
+        part = checked.part(section)
+        if part is not None:
+            found += [secret for _, secret, _, _ in literal_secrets(part.data)]
+    return tuple(dict.fromkeys(found))

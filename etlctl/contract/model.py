@@ -1,0 +1,72 @@
+"""A compiled contract: everything a run needs, checked and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, RecordSchema
+from etlctl.diagnostics import Diagnostic
+from etlctl.sdk.extractor import Extractor
+from etlctl.sdk.loader import Loader
+from etlctl.sdk.operation import Operation
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step between reading and loading.
+
+    Attributes:
+        name: Where in the contract: ``transform.rename``, ``transform[2].convert``, ``jsonata``, ``check``.
+        operation: What it does.
+    """
+
+    name: str
+    operation: Operation
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract ready to run.
+
+    Attributes:
+        name: Name in the ledger.
+        path: Its folder or file.
+        base_dir: Folder that relative paths in it start at.
+        extract_type: ``type:`` of the extractor.
+        extractor: What reads.
+        envelope: The keys of ``extract.yaml`` that are the same for every extractor, overrides applied.
+        steps: What happens to records, in order; the schema's checks come last, each named ``check``.
+        load_type: ``type:`` of the loader.
+        loader: What writes.
+        load_envelope: The keys of ``load.yaml`` that are the same for every loader.
+        record_schema: What a loaded record must look like.
+        params: Values of parameters, converted, defaults included.
+        secrets: Values to redact in every output.
+        part_hashes: SHA-256 of each section's content.
+        stream: Contract and parameter set.
+        warnings: What ``validate`` would warn about.
+    """
+
+    name: str
+    path: Path
+    base_dir: Path
+    extract_type: str
+    extractor: Extractor
+    envelope: ExtractEnvelope
+    steps: tuple[Step, ...]
+    load_type: str
+    loader: Loader
+    load_envelope: LoadEnvelope
+    stream: str
+    version: str | None = None
+    description: str | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    record_schema: RecordSchema | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    part_hashes: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()

@@ -1,0 +1,118 @@
+"""Validates many contracts in one go: what ``etlctl validate`` does, without the printing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etlctl.catalog import Catalog, find_workspace
+from etlctl.contract.checked import Checked
+from etlctl.contract.codes import Code
+from etlctl.contract.compile import Settings, examine
+from etlctl.contract.layout import find_contracts, shown_path
+from etlctl.diagnostics import Diagnostic, Severity
+from etlctl.errors import CatalogError, ContractError, EtlctlError
+
+
+@dataclass(frozen=True)
+class Validated:
+    """One contract that was looked at.
+
+    Attributes:
+        path: Its folder or file, as messages show it.
+        name: Its name.
+        diagnostics: What was found.
+        delivery: What the loader promises with these options; None when that cannot be told.
+    """
+
+    path: str
+    name: str
+    diagnostics: tuple[Diagnostic, ...]
+    delivery: str | None
+
+    @property
+    def valid(self) -> bool:
+        """Tell whether it may run."""
+        return not any(found.severity is Severity.error for found in self.diagnostics)
+
+
+@dataclass
+class ValidationReport:
+    """All contracts that were looked at, and findings that belong to none of them."""
+
+    contracts: list[Validated] = field(default_factory=list)
+    loose: list[Diagnostic] = field(default_factory=list)
+
+    @property
+    def diagnostics(self) -> list[Diagnostic]:
+        """Every finding once, in order of the contracts."""
+        found = [diagnostic for contract in self.contracts for diagnostic in contract.diagnostics]
+        return list(dict.fromkeys([*self.loose, *found]))
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings are this bad."""
+        return sum(found.severity is severity for found in self.diagnostics)
+
+
+def validate_paths(
+    paths: Sequence[Path],
+    *,
+    params: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    ignore: Iterable[str] = (),
+) -> ValidationReport:
+    """Check every contract at or below the paths. No user code is imported and no network touched.
+
+    Args:
+        paths: Contracts, and folders of contracts; each must exist.
+        params: Parameters, as for a run.
+        environ: Environment variables; the process's own when left out.
+        ignore: Codes to leave out.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    report, catalogs, ignored = ValidationReport(), _Catalogs(), set(ignore)
+    for path in paths:
+        found = list(dict.fromkeys(find_contracts(path)))
+        if not found:
+            message = f"no contract at or below {shown_path(path)}"
+            help_ = "a contract is a folder with extract.yaml and load.yaml, or with pipeline.yaml"
+            report.loose.append(Code.no_contract.at(shown_path(path), None, message, help=help_))
+        for contract in found:
+            settings = Settings(catalogs.of(contract), params=params or {}, environ=environ, offline=True)
+            report.contracts.append(_validated(examine(contract, settings), ignored))
+    report.loose = [diagnostic for diagnostic in report.loose if diagnostic.code not in ignored]
+    return report
+
+
+class _Catalogs:
+    """One catalogue per workspace, so that each component is looked at once for all contracts."""
+
+    def __init__(self) -> None:
+        self._by_root: dict[Path, Catalog | None] = {}
+
+    def of(self, contract: Path) -> Catalog | None:
+        """Return the catalogue; None when it cannot be made, which the check of the contract then reports."""
+        try:
+            root = find_workspace(contract.absolute()).root
+            if root not in self._by_root:
+                self._by_root[root] = Catalog.for_workspace(root)
+        except (CatalogError, ContractError):
+            return None
+        return self._by_root[root]
+
+
+def _validated(checked: Checked, ignored: set[str]) -> Validated:
+    found = tuple(diagnostic for diagnostic in checked.diagnostics if diagnostic.code not in ignored)
+    return Validated(checked.layout.path, checked.name, found, _delivery(checked))
+
+
+def _delivery(checked: Checked) -> str | None:
+    if checked.loader is None:
+        return None
+    try:
+        return str(checked.loader.delivery())
+    except EtlctlError:
+        return None

@@ -1,0 +1,3 @@
+"""No component in here: the golden test of E304 names it."""
+
+ANSWER = 42
