@@ -101,8 +101,10 @@ def _short_form(entry: Entry) -> Iterator[str]:
     name, only = shorthand(entry)
     if name is None:
         return
-    short = f"`{entry.type}: …` is short for `{entry.type}: {{{name}: …}}`"
-    yield from (f"{short}; it is always written so." if only else f"{short} when … is no mapping.", "")
+    if only:
+        yield from (f"What stands under `{entry.type}:` is the option `{name}`, without its name.", "")
+    else:
+        yield from (f"`{entry.type}: …` is short for `{entry.type}: {{{name}: …}}` when … is no mapping.", "")
 
 
 def _options(options: Sequence[OptionDoc]) -> list[str]:
