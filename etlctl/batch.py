@@ -157,15 +157,14 @@ def frame_to_rows(frame: pl.DataFrame) -> list[Record]:
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.Datetime | pl.Duration) and dtype.time_unit == "ns":
             _refuse_nanoseconds(frame, name)
-        if dtype == pl.Time and frame.select((pl.col(name).cast(pl.Int64) % 1000 != 0).any()).item():
+        if dtype == pl.Time and (frame.get_column(name).to_physical() % 1000 != 0).any():
             _no_nanoseconds(name)
     return frame.to_dicts()
 
 
 def _refuse_nanoseconds(frame: pl.DataFrame, name: str) -> None:
-    import polars as pl  # noqa: PLC0415
-
-    if frame.select((pl.col(name).to_physical() % 1000 != 0).any()).item():
+    # Not by an expression: Polars takes a column named "*" or "^…$" for a pattern.
+    if (frame.get_column(name).to_physical() % 1000 != 0).any():
         _no_nanoseconds(name)
 
 
@@ -192,11 +191,11 @@ def rows_to_frame(rows: Sequence[Record], schema: Mapping[str, pl.DataType] | No
     for row in rows:
         if row.keys() - names.keys():
             names.update(dict.fromkeys(row))
-    columns = []
+    columns = {}  # by name: from a list, Polars renames a field with the empty name
     for name in names:
         values = [row.get(name) for row in rows]
         dtype = schema.get(name) if schema else None
-        columns.append(make_series(name, values, dtype))
+        columns[name] = make_series(name, values, dtype)
     return pl.DataFrame(columns) if columns else pl.DataFrame([{}] * len(rows)) if rows else pl.DataFrame()
 
 
@@ -209,15 +208,23 @@ def make_series(name: str, values: Sequence[Any], dtype: pl.DataType | None = No
     import polars as pl  # noqa: PLC0415
 
     wanted = dtype if dtype is not None else infer_dtype(name, values)
+    if isinstance(wanted, pl.Datetime) and wanted.time_zone is not None and any(map(_without_zone, values)):
+        raise ConversionError(f"field {name!r} holds a time without a zone, which the type {wanted} cannot keep")
     try:
         if isinstance(wanted, pl.Datetime) and wanted.time_zone is not None:
             values = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
+        if isinstance(wanted, pl.Decimal):  # Polars builds a decimal column from decimals only
+            values = [Decimal(value) if type(value) is int else value for value in values]
         series = pl.Series(name, values, dtype=wanted, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise ConversionError(f"field {name!r} does not fit the type {wanted}: {_first_line(error)}") from error
-    if dtype is not None and not _same_values(series, values):
+    if dtype is not None and (series.dtype != wanted or not _same_values(series, values)):
         raise ConversionError(f"field {name!r} holds values that the type {wanted} cannot keep exactly")
     return series
+
+
+def _without_zone(value: Any) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,7 +6,8 @@ EtlctlError
 ├─ ComponentError           a component failed; the engine adds step and batch exit 1
 │  ├─ RetryableError        waiting may help
 │  ├─ FatalError            waiting does not help
-│  │  └─ SourceUnavailable  the remote source does not answer                 exit 6
+│  │  ├─ SourceUnavailable  the remote source does not answer                 exit 6
+│  │  └─ OutputClosed       whoever read our output has had enough            exit 141
 │  └─ RecordRejected        one record is refused; the run goes on
 ├─ ConversionError          a batch cannot change form without loss           exit 1
 ├─ LimitError               memory, error threshold, dead-letter budget       exit 5
@@ -102,6 +103,12 @@ class SourceUnavailable(FatalError):  # noqa: N818
     """The remote source does not answer or does not let us in."""
 
     exit_code = 6
+
+
+class OutputClosed(FatalError):  # noqa: N818
+    """Whoever reads our output has closed it, as ``head`` does; no reason to complain on a terminal."""
+
+    exit_code = 141
 
 
 class MissingExtraError(CatalogError):

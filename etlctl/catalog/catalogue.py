@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import importlib.util
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -109,14 +110,26 @@ def _plug_ins() -> Iterator[Entry]:
 
 
 def _own(root: Path) -> Iterator[Entry]:
+    if _is_our_repository(root):
+        return
     for kind in Kind:
         folder = root / kind.folder
-        built_in = built_in_folder(kind)
-        if not folder.is_dir() or (built_in is not None and folder.resolve() == built_in.resolve()):
-            # The repository of etlctl is itself a workspace: its folders are the built-in ones, not a second set.
+        if not folder.is_dir():
             continue
         for path in _component_files(folder.resolve()):
             yield Entry(kind, path.stem, f"workspace {kind.folder}/{path.name}", path, trusted=False)
+
+
+def _is_our_repository(root: Path) -> bool:
+    """Tell whether the workspace is etlctl's own repository: its folders are the built-in ones, not a second set.
+
+    Its name card decides, not the place of the folders: a plain install has its own copy of them elsewhere.
+    """
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):
+        return False
+    return isinstance(project, dict) and project.get("name") == "etlctl"
 
 
 def _component_files(folder: Path) -> list[Path]:

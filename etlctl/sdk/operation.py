@@ -40,6 +40,15 @@ class Operation(Component):
     map_order: ClassVar[int | None] = None
     """Place in the map form of ``transform:`` (1 first); None: not allowed there."""
 
+    shorthand: ClassVar[str | None] = None
+    """Option that takes the value under the operation's name when that value is not a mapping of options.
+
+    ``rename: {a: b}`` is short for ``rename: {fields: {a: b}}`` because the shorthand of rename is ``fields``.
+    """
+
+    shorthand_only: ClassVar[bool] = False
+    """The value under the operation's name is always the shorthand's, mappings included (as in ``rename``)."""
+
     @property
     def scope(self) -> Scope:
         """What the operation must see at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -63,6 +64,23 @@ class RowSlice:
             return
         self._marks[position] = records
         self.added.extend([self.indexes[position]] * (len(records) - 1))
+
+    def exchange(self, records: list[Record]) -> None:
+        """Put other records in the place of all of them, for operations that see a whole batch.
+
+        A record that was there before keeps its source ordinal; when all are new, they take the ordinals in turn.
+        Missing ones count as filtered, surplus ones as added.
+        """
+        known = {id(record): index for record, index in zip(self.records, self.indexes, strict=True)}
+        if all(id(record) in known for record in records):
+            indexes = [known[id(record)] for record in records]
+        else:
+            last = self.indexes[-1] if self.indexes else 0
+            indexes = [*self.indexes, *[last] * (len(records) - len(self.indexes))][: len(records)]
+        before, after = Counter(self.indexes), Counter(indexes)
+        self.filtered.extend((before - after).elements())
+        self.added.extend((after - before).elements())
+        self.records, self.indexes = records, indexes
 
     def each(self, change: Callable[[Record], None]) -> None:
         """Apply a function to every record in place; a ``RecordRejected`` it raises refuses that record."""

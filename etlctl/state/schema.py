@@ -6,7 +6,7 @@ foreign keys on purpose: evidence (a dead letter, a step) must never be refused 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +26,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION_TABLE = "etlctl_version"
+from etlctl.state.column_values import instant, utc
+from etlctl.state.statements import DEAD_LETTERS, RUNS, STEPS
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -39,17 +40,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Turn an aware datetime into UTC."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs a time zone: {value!r}")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+        return utc(value).replace(tzinfo=None) if dialect.name == "sqlite" else utc(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return an aware datetime in UTC."""
-        if value is None:
-            return None
-        instant: datetime = value
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        return instant(value)
 
 
 metadata = MetaData(
@@ -66,7 +61,7 @@ def _count(name: str) -> Column[int]:
 
 
 runs = Table(
-    "etlctl_runs",
+    RUNS,
     metadata,
     Column("id", Text, primary_key=True),
     Column("contract", Text, nullable=False),
@@ -106,7 +101,7 @@ runs = Table(
 """One row per run; a resumed run keeps its row."""
 
 steps = Table(
-    "etlctl_steps",
+    STEPS,
     metadata,
     Column("run_id", Text, primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
@@ -128,7 +123,7 @@ steps = Table(
 """One row per step of a run, in the order the steps run."""
 
 dead_letters = Table(
-    "etlctl_dead_letters",
+    DEAD_LETTERS,
     metadata,
     Column("id", Text, primary_key=True),
     Column("run_id", Text, nullable=False),

@@ -1,0 +1,1 @@
+"""Benchmarks against plain references: ``python -m benchmarks.run``."""

@@ -1,0 +1,105 @@
+"""The commands that are compared: etlctl's contracts, written out for each job, and the peers' scripts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Command, CommandFailed
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
+WORKSPACE = OUT / "workspace"
+
+TRANSFORM = """\
+transform:
+  rename: {carrier: airline, dest: destination, distance: distance_mi}
+  convert:
+    {id: integer, flight: integer, dep_delay: integer, air_time: integer, distance_mi: float, time_hour: datetime}
+  defaults: {dep_delay: 0}
+  add: {route: "${origin} ${destination}"}
+  drop: [dep_time, arr_delay]
+  filter: {field: distance_mi, operator: gte, value: 300}
+"""
+
+
+def data(rows: int, suffix: str) -> Path:
+    """Return the path of ``rows`` flights, generated the first time they are asked for."""
+    path = OUT / "data" / f"flights-{rows}.{suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"generating {path.relative_to(HERE)}", file=sys.stderr)
+        command = [sys.executable, "-m", "benchmarks.generate", str(rows), str(path)]
+        subprocess.run(command, cwd=HERE.parent, check=True)
+    return path
+
+
+def etlctl(name: str, source: Path, target: str, *, batch_size: int | None = None) -> Command:
+    """Write a contract and return the command that runs it.
+
+    Args:
+        name: Name of the contract, and of the command in the table.
+        source: CSV or JSONL file.
+        target: Name of the file to write, in the contract's folder.
+        batch_size: Records per batch; the default when None.
+    """
+    WORKSPACE.mkdir(parents=True, exist_ok=True)
+    (WORKSPACE / "etlctl.yaml").write_text("# The workspace of the benchmarks.\n", encoding="utf-8")
+    folder = WORKSPACE / "contracts" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    batch = "" if batch_size is None else f"batch_size: {batch_size}\n"
+    extract = f"type: file\npath: {json.dumps(str(source))}\nprocessing_mode: streaming\n{batch}"
+    (folder / "extract.yaml").write_text(extract, encoding="utf-8")
+    (folder / "transform.yaml").write_text(TRANSFORM, encoding="utf-8")
+    (folder / "load.yaml").write_text(f"type: file\npath: {target}\n", encoding="utf-8")
+    arguments = [sys.executable, "-m", "etlctl", "run", str(folder)]
+    return Command(name, arguments, WORKSPACE, folder / target)
+
+
+def polars(name: str, source: Path, target: str) -> Command:
+    """Return the command that does the same in Polars."""
+    result = OUT / "peers" / target
+    result.parent.mkdir(parents=True, exist_ok=True)
+    arguments = [sys.executable, str(HERE / "peers" / "polars_peer.py"), str(source), str(result)]
+    return Command(name, arguments, OUT, result)
+
+
+def dlt_python(asked: Path | None, *, install: bool) -> Path | None:
+    """Return an interpreter that has dlt: the one asked for, else the one installed under ``benchmarks/out``."""
+    home = OUT / "dlt-environment"
+    found = asked or home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if install and not found.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(found), "-m", "pip", "install", "--quiet", "dlt[parquet]"], check=True)
+    return found if found.exists() else None
+
+
+def dlt(name: str, python: Path, source: Path) -> Command:
+    """Return the command that does the same on dlt's Arrow path."""
+    result = OUT / "peers" / "dlt"
+    result.mkdir(parents=True, exist_ok=True)
+    arguments = [str(python), str(HERE / "peers" / "dlt_peer.py"), str(source), str(result)]
+    return Command(name, arguments, OUT, result)
+
+
+def summary(command: Command) -> object:
+    """Return what a command's result contains: rows, sums and column names."""
+    arguments = [sys.executable, str(HERE / "peers" / "summary.py"), str(command.result)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandFailed(f"the result of {command.name} cannot be read:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def require_same_result(*commands: Command) -> None:
+    """Compare the results of commands that do the same job.
+
+    Raises:
+        CommandFailed: They differ.
+    """
+    first, *others = [(command.name, summary(command)) for command in commands]
+    for name, found in others:
+        if found != first[1]:
+            raise CommandFailed(f"the results differ:\n{first[0]}: {first[1]}\n{name}: {found}")

@@ -1,0 +1,152 @@
+"""Compare etlctl with the same job written by hand, in one session, and judge the ratios against their limits.
+
+    python -m benchmarks.run                    all checks, 1M and 5M rows, five rounds
+    python -m benchmarks.run parquet jsonl      some checks
+    python -m benchmarks.run --install-dlt      with dlt, in an environment of its own under benchmarks/out
+    python -m benchmarks.run --save             write benchmarks/results.json and the table in README.md
+
+Every figure is a whole process, start and imports included, as a user of the command line sees it. Competitors take
+turns; the median counts. Before any figure is believed, the results of all competitors are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import jobs, report
+from benchmarks.measure import Command, CommandFailed, clear, run_once, take_turns
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the person asked for.
+
+    Attributes:
+        rounds: Runs of each competitor.
+        rows: Rows of the ordinary input; the memory check also takes five times as many.
+        dlt: Interpreter that has dlt, if there is one.
+    """
+
+    rounds: int
+    rows: int
+    dlt: Path | None
+
+
+def parquet(session: Session) -> list[report.Finding]:
+    """CSV, seven operations, Parquet: against Polars and dlt."""
+    source = jobs.data(session.rows, "csv")
+    ours, plain = jobs.etlctl("parquet", source, "out.parquet"), jobs.polars("Polars", source, "out.parquet")
+    theirs = jobs.dlt("dlt", session.dlt, source) if session.dlt else None
+    rivals = [ours, plain, *([theirs] if theirs else [])]
+    take_turns(rivals, session.rounds)
+    jobs.require_same_result(*rivals)
+    title = "CSV → 7 operations → Parquet"
+    found = [report.Finding.at_most(f"{title}, against streaming Polars", ours, plain, limit=1.7)]
+    if theirs:
+        return [*found, report.Finding.faster(f"{title}, against dlt's Arrow path", ours, theirs, limit=4)]
+    print("dlt is not installed: its check is left out (--install-dlt)", file=sys.stderr)
+    return found
+
+
+def jsonl(session: Session) -> list[report.Finding]:
+    """CSV, seven operations, JSONL: against Polars."""
+    source = jobs.data(session.rows, "csv")
+    ours, plain = jobs.etlctl("jsonl", source, "out.jsonl"), jobs.polars("Polars", source, "out.jsonl")
+    take_turns([ours, plain], session.rounds)
+    jobs.require_same_result(ours, plain)
+    return [report.Finding.at_most("CSV → 7 operations → JSONL, against streaming Polars", ours, plain, limit=1.6)]
+
+
+def memory(session: Session) -> list[report.Finding]:
+    """Peak memory at five times the rows."""
+    small = jobs.etlctl("memory-1x", jobs.data(session.rows, "csv"), "out.parquet")
+    large = jobs.etlctl("memory-5x", jobs.data(5 * session.rows, "csv"), "out.parquet")
+    take_turns([small, large], max(1, session.rounds // 2))
+    return [report.Finding.memory("Peak memory at five times the rows", large, small, limit=1.25)]
+
+
+def batches(session: Session) -> list[report.Finding]:
+    """The price of small batches."""
+    source = jobs.data(session.rows, "csv")
+    usual = jobs.etlctl("batches-default", source, "out.parquet")
+    small = jobs.etlctl("batches-1000", source, "out.parquet", batch_size=1000)
+    take_turns([usual, small], session.rounds)
+    jobs.require_same_result(usual, small)
+    return [report.Finding.at_most("batch_size: 1000, against the default", small, usual, limit=2)]
+
+
+def rows(session: Session) -> list[report.Finding]:
+    """Records per second through the row form."""
+    source = jobs.data(session.rows, "jsonl")
+    ours = jobs.etlctl("rows", source, "out.jsonl")
+    take_turns([ours], session.rounds)
+    return [report.Finding.rate("JSONL → 7 operations → JSONL", ours, session.rows, limit=150_000)]
+
+
+def startup(session: Session) -> list[report.Finding]:
+    """Time until the help is there."""
+    ours = Command("etlctl --help", [sys.executable, "-m", "etlctl", "--help"], jobs.HERE.parent)
+    run_once(ours)
+    take_turns([ours], 2 * session.rounds)
+    return [report.Finding.duration("etlctl --help, warm", ours, limit_ms=150)]
+
+
+CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
+    check.__name__: check for check in (parquet, jsonl, memory, batches, rows, startup)
+}
+
+
+def machine() -> str:
+    """Say what the figures were measured on, in one line."""
+    today = datetime.now(UTC).date()
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}, {today}"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"some of {', '.join(CHECKS)}; all when none")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each competitor (%(default)s)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the ordinary input (%(default)s)")
+    parser.add_argument("--dlt-python", type=Path, help="an interpreter that has dlt[parquet]")
+    parser.add_argument("--install-dlt", action="store_true", help="install dlt[parquet] under benchmarks/out first")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--save", action="store_true", help="write results.json and the README's table")
+    parsed = parser.parse_args(arguments)
+    unknown = set(parsed.checks) - set(CHECKS)
+    if unknown:
+        parser.error(f"unknown check {', '.join(sorted(unknown))}; there are {', '.join(CHECKS)}")
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the checks; exit code 1 when a limit is missed."""
+    asked = parse(arguments)
+    dlt = jobs.dlt_python(asked.dlt_python, install=asked.install_dlt)
+    session = Session(rounds=asked.rounds, rows=asked.rows, dlt=dlt)
+    findings: list[report.Finding] = []
+    try:
+        for name in asked.checks or CHECKS:
+            print(f"running {name}", file=sys.stderr)
+            findings += CHECKS[name](session)
+    except CommandFailed as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    results = report.Results(machine=machine(), rows=session.rows, rounds=session.rounds, findings=findings)
+    if asked.save:
+        report.save(results)
+    print(json.dumps(results.to_dict(), indent=2) if asked.json else results.text())
+    clear(jobs.WORKSPACE)
+    return 0 if all(finding.passed for finding in findings) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Files that appear whole or not at all: flush to disk, rename, flush the folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from etlctl.errors import FatalError
+
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on disk."""
+    # Windows flushes only through a handle that may write.
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on disk; does nothing where the system cannot (Windows)."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def publish(draft: Path, final: Path) -> None:
+    """Give a finished file its final name; until then, and if this fails, the old content stands there.
+
+    An existing file's permissions are kept. Both must be on the same file system.
+    """
+    with suppress(FileNotFoundError):
+        draft.chmod(stat.S_IMODE(final.stat().st_mode))
+    sync_file(draft)
+    draft.replace(final)
+    sync_folder(final.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file so that it is there completely, durably, or not at all."""
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(content)
+    publish(draft, path)
+
+
+_REASONS: dict[int, tuple[str, str]] = {
+    errno.ENOSPC: ("the disk is full", "free some space or choose another disk, then run again"),
+    errno.EFBIG: ("the file became larger than the system allows", "raise the file size limit (ulimit -f)"),
+    errno.EACCES: ("permission denied", "give this user the right to write in the folder, or choose another path"),
+    errno.EPERM: ("the operation is not permitted", "give this user the right to write there, or choose another path"),
+    errno.EROFS: ("the file system is read-only", "choose a path that can be written"),
+    errno.ENOENT: ("the folder does not exist", "create the folder, or set make_dirs: true"),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "correct the path"),
+    errno.EISDIR: ("the path is a folder", "add a file name to the path"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter file name"),
+    errno.EMFILE: ("too many open files", "raise the limit of open files (ulimit -n)"),
+}
+if hasattr(errno, "EDQUOT"):
+    _REASONS[errno.EDQUOT] = ("the disk quota is used up", "free some space or have the quota raised, then run again")
+
+
+def os_error_number(error: BaseException) -> int | None:
+    """Return the system's number of an error, also when a library hid it in a text ``… (os error 28)``."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _OS_ERROR.search(str(error))
+    return int(found[1]) if found and sys.platform != "win32" else None
+
+
+def write_failure(error: BaseException, path: Path | str) -> FatalError:
+    """Return the error that tells a person why a path cannot be written and what to do."""
+    number = os_error_number(error)
+    first_line = str(error).split("\n", 1)[0]
+    reason, advice = _REASONS.get(number or 0, (first_line or type(error).__name__, None))
+    return FatalError(f"cannot write {path}: {reason}", help=advice)

@@ -1,0 +1,90 @@
+"""Where text formats put their bytes: a file or a stream, plain or compressed."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+PlainCompression = Literal["none", "gzip", "zstd"]
+
+_BLOCK = 1 << 20
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class ByteSink:
+    """Collects bytes and writes them a megabyte at a time.
+
+    Args:
+        stream: A file opened for unbuffered binary writing, or any binary stream.
+        compression: How to compress.
+        prompt: Hand on every piece at once instead of collecting (for a person or a pipe at the other end).
+    """
+
+    def __init__(self, stream: BinaryIO, compression: PlainCompression = "none", *, prompt: bool = False) -> None:
+        self._stream = stream
+        self._compressor = _compressor(compression)
+        self._prompt = prompt
+        self._held: list[bytes] = []
+        self._size = 0
+
+    @classmethod
+    def create(cls, path: Path, compression: PlainCompression = "none") -> ByteSink:
+        """Make a new file."""
+        return cls(path.open("wb", buffering=0), compression)
+
+    def write(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._prompt or self._size >= _BLOCK:
+            self.flush()
+
+    def direct(self) -> BinaryIO | None:
+        """Return the file itself, for a library that writes to it faster than through us; None when compressed."""
+        if self._compressor is not None or self._prompt:
+            return None
+        self.flush()
+        return self._stream
+
+    def flush(self) -> None:
+        """Hand everything collected to the file or stream."""
+        data, self._held, self._size = b"".join(self._held), [], 0
+        if self._compressor is not None:
+            data = self._compressor.compress(data)
+        self._write_all(data)
+        if self._prompt:
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Write what is left, end of the compressed data included; the stream stays open."""
+        self.flush()
+        if self._compressor is not None:
+            self._write_all(self._compressor.flush())
+            self._compressor = None
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file, without writing anything more; a stream that others use stays open."""
+        if not self._prompt:
+            self._stream.close()
+
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:  # an unbuffered file may take only a part at a time
+            rest = rest[self._stream.write(rest) :]
+
+
+def _compressor(compression: PlainCompression) -> _Compressor | None:
+    if compression == "gzip":
+        return zlib.compressobj(6, zlib.DEFLATED, 31)
+    if compression == "zstd":
+        import zstandard  # noqa: PLC0415
+
+        return zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+    return None

@@ -1,0 +1,191 @@
+"""One Parquet file: streamed while the columns stay the same, in pieces joined at the end when they change."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etlctl.batch import Batch, rows_to_frame
+from etlctl.errors import ConversionError, FatalError
+from etlctl.kit.codecs.parquet_sink import ParquetSink, ParquetStyle
+from etlctl.kit.codecs.writing import HELD_BYTES, HELD_ROWS, FormatWriter, Refusals, Target
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from etlctl.kit.codecs.column_types import Schema
+
+_GROUP_ROWS = 131_072
+_GROUP_BYTES = 128 << 20
+
+
+class ParquetWriter(FormatWriter):
+    """Writes Parquet.
+
+    Columns may appear later and types may widen, as long as every value stays what it was: whole numbers to floats
+    and decimals, null to anything. Anything else stops the run, because a Parquet column has one type.
+
+    Args:
+        target: Where to; the rows of ``existing`` are written again in front of the new ones.
+        style: How.
+    """
+
+    def __init__(self, target: Target, style: ParquetStyle) -> None:
+        self._target = target
+        self._style = style
+        self._schema: Schema = {}
+        self._held: list[pl.DataFrame] = []
+        self._held_rows = self._held_bytes = 0
+        self._done: list[ParquetSink] = []
+        self._sink: ParquetSink | None = None
+        if target.existing is not None:
+            self._take_over(target.existing)
+
+    def write(self, batch: Batch) -> Refusals:
+        """Take a batch."""
+        from etlctl.kit.codecs.table_records import empty_refusals, table_of  # noqa: PLC0415
+
+        if batch.frame is None:
+            frame, refusals = table_of(batch, rows_to_frame)
+        elif batch.frame.height and not batch.frame.width:
+            return empty_refusals(batch.frame.height)
+        else:
+            frame, refusals = batch.frame, []
+        if frame.width:
+            self._take(frame, batch)
+        return refusals
+
+    def finish(self) -> None:
+        """Write what is left, join the pieces."""
+        if self._done:
+            self._settle()
+        else:
+            self._put_held()
+        if self._sink is None and not self._done:
+            self._sink = self._new_sink(_GROUP_ROWS)
+        if self._sink is not None:
+            self._sink.finish()
+            self._done.append(self._sink)
+            self._sink = None
+        if len(self._done) > 1 or list(self._done[0].schema.items()) != list(self._schema.items()):
+            self._join()
+        else:
+            self._done[0].path.replace(self._target.file)
+
+    def abort(self) -> None:
+        """End the writing thread."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abort()
+
+    def _take(self, frame: pl.DataFrame, batch: Batch | None) -> None:
+        from etlctl.kit.codecs.column_types import joined_schemas, storable  # noqa: PLC0415
+
+        wanted = {name: storable(dtype) for name, dtype in frame.schema.items()}
+        schema, clash = joined_schemas(self._schema, wanted)
+        if clash is not None:
+            raise _clash(clash, self._schema[clash], frame, batch, self._target.name)
+        if schema != self._schema and self._sink is not None:
+            self._settle()
+        self._schema = schema
+        if not frame.height:
+            return
+        self._held.append(frame)
+        self._held_rows += frame.height
+        self._held_bytes += int(frame.estimated_size())
+        if self._held_rows >= HELD_ROWS or self._held_bytes >= HELD_BYTES:
+            self._put_held()
+
+    def _put_held(self) -> None:
+        import polars as pl  # noqa: PLC0415
+
+        from etlctl.kit.codecs.column_types import fitted  # noqa: PLC0415
+
+        if not self._held:
+            return
+        frames = [fitted(frame, self._schema) for frame in self._held]
+        if self._sink is None:
+            wide = max(1, self._held_bytes // max(1, self._held_rows))
+            self._sink = self._new_sink(min(_GROUP_ROWS, max(1_000, _GROUP_BYTES // wide)))
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+        self._sink.write(pl.concat(frames, how="vertical", rechunk=False) if len(frames) > 1 else frames[0])
+
+    def _settle(self) -> None:
+        """End the current piece: what comes next has other columns."""
+        self._put_held()
+        if self._sink is not None:
+            self._sink.finish()
+            self._done.append(self._sink)
+            self._sink = None
+
+    def _new_sink(self, group_rows: int) -> ParquetSink:
+        from etlctl.kit.codecs.column_types import unstorable  # noqa: PLC0415
+
+        bad = unstorable(self._schema)
+        if bad is not None:
+            name, why = bad
+            raise ConversionError(
+                f"field {name!r} {why}, which Parquet cannot hold",
+                help=f"drop it, or write it as text with convert: {{{name}: string}} in transform.yaml",
+            )
+        return ParquetSink(self._target.scratch(len(self._done)), self._schema, self._style, group_rows)
+
+    def _join(self) -> None:
+        pieces = self._done
+        self._done = [ParquetSink(self._target.scratch(len(pieces)), self._schema, self._style, _GROUP_ROWS)]
+        self._sink = self._done[0]
+        for piece in pieces:
+            self._copy(piece.path)
+            piece.path.unlink()
+        self._sink.finish()
+        self._sink = None
+        self._done[0].path.replace(self._target.file)
+
+    def _copy(self, path: Path) -> None:
+        import polars as pl  # noqa: PLC0415
+
+        from etlctl.kit.codecs.column_types import fitted  # noqa: PLC0415
+
+        if self._sink is None:
+            return
+        scan = pl.scan_parquet(path, glob=False)
+        for start in range(0, scan.select(pl.len()).collect().item(), _GROUP_ROWS):
+            self._sink.write(fitted(scan.slice(start, _GROUP_ROWS).collect(), self._schema))
+
+    def _take_over(self, existing: Path) -> None:
+        import polars as pl  # noqa: PLC0415
+
+        try:
+            scan = pl.scan_parquet(existing, glob=False)
+            self._take(scan.head(0).collect(), None)
+            for start in range(0, scan.select(pl.len()).collect().item(), _GROUP_ROWS):
+                self._take(scan.slice(start, _GROUP_ROWS).collect(), None)
+        except pl.exceptions.PolarsError as error:
+            with suppress(Exception):
+                self.abort()
+            raise FatalError(
+                f"cannot append to {self._target.name}: it cannot be read as Parquet: {str(error).splitlines()[0]}",
+                help="set write_method: replace to write it anew, or choose another path",
+            ) from error
+
+
+def _clash(name: str, old: pl.DataType, frame: pl.DataFrame, batch: Batch | None, target: str) -> ConversionError:
+    """Name the first record that does not fit the column as it is so far."""
+    column = frame.get_column(name)
+    place = next(iter(column.is_not_null().arg_true().to_list()), 0)
+    where = _where(batch, place)
+    value = repr(column[place])[:60]
+    return ConversionError(
+        f"field {name!r} is {column.dtype} ({value} {where}) but {old} in the records before; a column of {target} "
+        "has one type",
+        help=f"give the field one type with convert: {{{name}: string}} (or another type) in transform.yaml, "
+        "or write JSON lines",
+    )
+
+
+def _where(batch: Batch | None, place: int) -> str:
+    if batch is None:
+        return "in the existing file"
+    located = f", {batch.locate(place)}" if batch.locate is not None else ""
+    return f"in record {place + 1} of batch {batch.seq}{located}"

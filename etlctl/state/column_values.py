@@ -1,0 +1,36 @@
+"""How instants and JSON values stand in a column: the same whether a plain statement or SQLAlchemy writes them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+
+def utc(value: datetime) -> datetime:
+    """Return an instant in UTC.
+
+    Raises:
+        ValueError: It has no time zone.
+    """
+    if value.tzinfo is None:
+        raise ValueError(f"an instant needs a time zone: {value!r}")
+    return value.astimezone(UTC)
+
+
+def instant_text(value: datetime) -> str:
+    """Return an instant as SQLite keeps it: ISO text in UTC, without a zone."""
+    return utc(value).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def instant(stored: datetime | str | None) -> datetime | None:
+    """Return the aware instant of a column, as a driver or SQLAlchemy hands it over."""
+    found = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    if found is None:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def json_text(value: Any) -> str:
+    """Return a JSON column's text; types JSON does not have are written as text."""
+    return json.dumps(value, default=str)

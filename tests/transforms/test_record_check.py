@@ -1,0 +1,110 @@
+"""The schema check between transform and load."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import pytest
+from operations_driver import run_frame, run_rows, without_nulls
+
+from etlctl.batch import frame_to_rows, rows_to_frame
+from etlctl.contract.frame_check import breaks
+from etlctl.contract.record_check import UniqueCheck, is_of_type, record_checks
+from etlctl.contract.sections import FieldRule, RecordSchema
+from etlctl.errors import ConversionError
+
+
+def schema(fields: dict[str, Any], additional: str = "allow") -> RecordSchema:
+    return RecordSchema.model_validate({"fields": fields, "additional_fields": additional})
+
+
+def both(made: RecordSchema, records: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
+    by_rows = run_rows(record_checks(made), records)
+    try:
+        frame = rows_to_frame(records)
+    except ConversionError:
+        frame = None
+    if frame is not None:
+        by_rows_of_frame = run_rows(record_checks(made), frame_to_rows(frame))
+        by_frame = run_frame(record_checks(made), frame)
+        assert by_frame.refused == by_rows_of_frame.refused
+        assert without_nulls(by_frame.records) == without_nulls(by_rows_of_frame.records)
+    return without_nulls(by_rows.records), [(index, rule) for index, _, rule, _ in by_rows.refused]
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad", "broken"),
+    [
+        ({"type": "integer"}, 5, "5", "type"),
+        ({"type": "integer"}, 5, True, "type"),
+        ({"type": "integer"}, 5, 5.0, "type"),
+        ({"type": "float"}, 5, "5", "type"),
+        ({"type": "date"}, date(2024, 1, 5), datetime(2024, 1, 5), "type"),  # noqa: DTZ001
+        ({"required": True}, "", None, "required"),
+        ({"minimum": 18, "maximum": 120}, 18, 17, "minimum"),
+        ({"minimum": 18, "maximum": 120}, 120, 121, "maximum"),
+        ({"minimum": 0}, 0.0, float("nan"), "minimum"),
+        ({"minimum": 0}, 1, "1", "minimum"),
+        ({"min_length": 2}, "äö", "ä", "min_length"),
+        ({"max_length": 1}, "ä", "äö", "max_length"),
+        ({"enum": ["a", "b"]}, "a", "c", "enum"),
+        ({"enum": [1]}, 1, True, "enum"),
+        ({"pattern": "^[^@]+@[^@]+$"}, "a@b.c", "@.", "pattern"),
+        ({"pattern": r"^\w+$"}, "straße", "a b", "pattern"),
+        ({"pattern": "(?i)^ab"}, "ABc", "b", "pattern"),
+    ],
+)
+def test_rules(rule: dict[str, Any], good: Any, bad: Any, broken: str) -> None:
+    made = schema({"f": rule})
+    assert both(made, [{"f": good, "x": 1}]) == ([{"f": good, "x": 1}], [])
+    assert both(made, [{"f": good, "x": 1}, {"f": bad, "x": 2}]) == ([{"f": good, "x": 1}], [(1, f"check.{broken}")])
+    if not rule.get("required"):
+        assert both(made, [{"f": None, "x": 1}, {"f": good, "x": 2}])[1] == []
+
+
+def test_additional_fields() -> None:
+    records = [{"a": 1, "b": 2}, {"a": 3, "b": None}]
+    assert both(schema({"a": {}}, "allow"), records)[0] == [{"a": 1, "b": 2}, {"a": 3}]
+    assert both(schema({"a": {}}, "drop"), records)[0] == [{"a": 1}, {"a": 3}]
+    assert both(schema({"a": {}}, "reject"), records) == ([{"a": 3}], [(0, "check.additional")])
+
+
+def test_unique_remembers_the_run_and_the_first_one_wins() -> None:
+    checks = record_checks(schema({"k": {"unique": True}}))
+    (unique,) = [check.fresh() for check in checks if isinstance(check, UniqueCheck)]
+    assert unique.screen({"k": [1, None, 2, 1, None]})[0].position == 3
+    assert [(verdict.position, verdict.rule, verdict.message) for verdict in unique.screen({"k": [3, 2.0, True]})] == [
+        (1, "check.unique", "field 'k' must be unique: 2.0 was there before")
+    ]
+    assert unique.fresh().screen({"k": [1]}) == []
+
+
+def test_a_duplicate_leaves_no_trace_in_the_other_fields() -> None:
+    unique = UniqueCheck(fields=("a", "b"))
+    verdicts = unique.screen({"a": [1, 1, 2], "b": ["x", "y", "y"]})
+    assert [(verdict.position, verdict.field) for verdict in verdicts] == [(1, "a")]
+
+
+def test_unique_takes_nested_values() -> None:
+    assert len(UniqueCheck(fields=("a",)).screen({"a": [{"x": 1, "y": 2}, {"y": 2, "x": 1}, [1], [1]]})) == 2
+
+
+def test_an_empty_schema_needs_no_check() -> None:
+    assert record_checks(RecordSchema()) == []
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"a(?=b)", r"(a)\1", r"[a&&b]", r"\Aa\Z", "(?P<x>a)", r"a{,2}", r"[[:alpha:]]", r"\bx"]
+)
+def test_patterns_the_two_engines_may_read_otherwise_are_left_to_python(pattern: str) -> None:
+    import polars as pl
+
+    assert breaks("f", pl.String(), FieldRule(pattern=pattern)) is None
+    assert breaks("f", pl.String(), FieldRule(pattern=r"^[A-Z]{2}-\d{3,4}(?:x|y)?$")) is not None
+
+
+def test_types_are_strict() -> None:
+    assert not is_of_type(True, "float")
+    assert not is_of_type(1.0, "integer")
+    assert is_of_type(True, "any")

@@ -1,0 +1,121 @@
+"""Operation ``jsonata``: reshape records with a JSONata expression."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from etlctl.kit import jsonata
+from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
+from etlctl.types import kind_of, shown
+
+
+class Jsonata(Operation):
+    """Reshapes records with a JSONata expression.
+
+    An object is a record, an array of objects several; nothing (or an empty array) drops the record; anything else
+    rejects it (``jsonata.not_an_object``), and so does an expression that fails (``jsonata.error``). With
+    ``mode: batch`` the expression sees the array of all records, and what would reject a record fails the run.
+    Dates and times go in as ISO 8601 text, decimals as numbers.
+    """
+
+    expression: str
+    """The expression."""
+    mode: Literal["record", "batch"] = "record"
+    """Give the expression one record, or the array of all: the data set in full mode, one batch in streaming."""
+    bindings: dict[str, Any] = Field(default_factory=dict)
+    """Values of variables: ``{rate: 2}`` is ``$rate`` in the expression."""
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example(
+            "Reshape each record",
+            '{expression: \'{"id": id, "total": $sum(items.price)}\'}',
+            given=[{"id": 1, "items": [{"price": 2}, {"price": 3}]}],
+            expect=[{"id": 1, "total": 5}],
+        ),
+        Example(
+            "Nothing drops a record, a number rejects it",
+            "{expression: 'n > 1 ? $ : (n = 1 ? n)'}",
+            given=[{"n": 0}, {"n": 1}, {"n": 2}],
+            expect=[{"n": 2}],
+            rejected=("jsonata.not_an_object",),
+        ),
+        Example(
+            "All records at once",
+            "{expression: '$[price > 100]', mode: batch}",
+            given=[{"price": 50}, {"price": 150}],
+            expect=[{"price": 150}],
+        ),
+    )
+
+    @field_validator("expression")
+    @classmethod
+    def _readable(cls, expression: str) -> str:
+        try:
+            jsonata.compile(expression)
+        except jsonata.JsonataSyntaxError as error:
+            context = {"problem": error.message, "offset": error.offset}
+            raise PydanticCustomError("bad_jsonata", "the JSONata cannot be read: {problem}", context) from error
+        return expression
+
+    @property
+    def scope(self) -> Scope:
+        """The whole batch in batch mode."""
+        return Scope.batch if self.mode == "batch" else Scope.record
+
+    def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
+        """Evaluate the expression for each record, or once for all."""
+        evaluator = jsonata.compile(self.expression)
+        if self.mode == "batch":
+            self._batch(rows, evaluator)
+            return
+        bindings = self.bindings or None
+        for position, record in enumerate(rows.records):
+            try:
+                result = evaluator.evaluate(record, bindings)
+            except jsonata.JsonataError as error:
+                rows.reject(position, "jsonata.error", f"the expression failed: {error.message}")
+                continue
+            made = _records(result)
+            if made is None:
+                rows.reject(position, "jsonata.not_an_object", _complaint(result))
+            else:
+                rows.replace(position, made)
+
+    def _batch(self, rows: RowSlice, evaluator: jsonata.Evaluator) -> None:
+        if not rows.records:
+            return
+        try:
+            result = evaluator.evaluate(rows.records, self.bindings or None)
+        except jsonata.JsonataError as error:
+            raise FatalError(f"the JSONata expression failed: {error.message}") from error
+        made = _records(result)
+        if made is None:
+            raise FatalError(
+                _complaint(result), help="let the expression return an object or an array of objects, such as {…}"
+            )
+        rows.exchange(made)
+
+    def effect(self, known: FieldSet) -> FieldSet:
+        """What comes out is not known."""
+        return known.opaque()
+
+
+def _records(result: Any) -> list[Record] | None:
+    """Return the records a result stands for; None when it is no object and no array of objects."""
+    if result is jsonata.NOTHING:
+        return []
+    if isinstance(result, dict):
+        return [result]
+    if isinstance(result, list) and all(isinstance(item, dict) for item in result):
+        return result
+    return None
+
+
+def _complaint(result: Any) -> str:
+    wrong = next((item for item in result if not isinstance(item, dict)), None) if isinstance(result, list) else result
+    what = "null" if wrong is None else f"the {kind_of(wrong)} {shown(wrong)}"
+    inside = "an array with " if isinstance(result, list) else ""
+    return f"the JSONata result is not an object or an array of objects, but {inside}{what}"
