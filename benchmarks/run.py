@@ -110,6 +110,14 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}, {today}"
 
 
+def warn_when_busy() -> None:
+    """Say when something else is running: the figures of a busy machine should not be kept."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > cores / 2:
+        print(f"warning: the load is {load:.1f} on {cores} cores; do not keep these figures", file=sys.stderr)
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dlt = jobs.dlt_python(asked.dlt_python, install=asked.install_dlt)
     session = Session(rounds=asked.rounds, rows=asked.rows, dlt=dlt)
     findings: list[report.Finding] = []
+    warn_when_busy()
     try:
         for name in asked.checks or CHECKS:
             print(f"running {name}", file=sys.stderr)

@@ -117,13 +117,13 @@ class File(Loader):
             "A CSV file, written anew on each run",
             "path: out/people.csv",
             given=[{"name": "Ann", "age": 41}, {"name": "Bob", "age": None}],
-            expect={"people.csv": "name,age\nAnn,41\nBob,\n"},
+            expect={"out/people.csv": "name,age\nAnn,41\nBob,\n"},
         ),
         Example(
             "Compressed JSON lines that grow from run to run",
             "path: out/events.jsonl.gz\nwrite_method: append",
             given=[{"id": 1, "price": 9.5}],
-            expect={"events.jsonl.gz": '{"id":1,"price":9.5}\n'},
+            expect={"out/events.jsonl.gz": '{"id":1,"price":9.5}\n'},
         ),
         Example(
             "Parquet with a compression of choice", "path: out/orders.parquet\nparquet_options: {compression: snappy}"

@@ -51,7 +51,7 @@ class Flatten(Operation):
         ),
     )
 
-    @field_validator("fields", mode="before")
+    @field_validator("fields", mode="before", json_schema_input_type=str | tuple[str, ...] | None)
     @classmethod
     def _several(cls, fields: Any) -> Any:
         return (fields,) if isinstance(fields, str) else fields

@@ -58,12 +58,15 @@ class Rename(Operation):
 
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
         """Rename the fields of every record."""
-        new_name = self.fields.get
         records = rows.records
+        layouts: dict[tuple[str, ...], tuple[str, ...]] = {}  # records of a slice mostly have the same fields
         for position, record in enumerate(records):
-            made = {new_name(name, name): value for name, value in record.items()}
-            if len(made) == len(record):
-                records[position] = made
+            names = tuple(record)
+            layout = layouts.get(names)
+            if layout is None:
+                layout = layouts[names] = self._layout(names)
+            if layout:
+                records[position] = dict(zip(layout, record.values(), strict=True))
             elif (taken := self._taken(record)) is not None:
                 source, target = taken
                 text = (
@@ -73,6 +76,11 @@ class Rename(Operation):
                 rows.reject(position, "rename.collision", text, field=target)
             else:
                 records[position] = self._renamed(record)
+
+    def _layout(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the new names of a record's fields; nothing when two fields would get the same name."""
+        made = tuple(self.fields.get(name, name) for name in names)
+        return made if len(set(made)) == len(made) else ()
 
     def _moves(self) -> dict[str, str]:
         return {old: new for old, new in self.fields.items() if old != new}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -48,7 +48,9 @@ class Unnest(Operation):
         ),
     )
 
-    @field_validator("fields", mode="before")
+    @field_validator(
+        "fields", mode="before", json_schema_input_type=str | Annotated[tuple[str, ...], Field(min_length=1)]
+    )
     @classmethod
     def _several(cls, fields: Any) -> Any:
         return (fields,) if isinstance(fields, str) else fields

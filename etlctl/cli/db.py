@@ -75,7 +75,8 @@ def check(
 @contextmanager
 def _opened() -> Iterator[Store]:
     """Open the store whatever its revision; a missing SQLite file is made."""
-    from etlctl.state.store import connect, state_url  # noqa: PLC0415
+    from etlctl.state.location import state_url  # noqa: PLC0415
+    from etlctl.state.store import connect  # noqa: PLC0415
 
     store = connect(state_url(state_dir=state_dir()))
     try:
@@ -86,7 +87,7 @@ def _opened() -> Iterator[Store]:
 
 def _missing_file() -> Path | None:
     """Return the SQLite file when it is not there yet; looking must not make it."""
-    from etlctl.state.store import database_file, state_url  # noqa: PLC0415
+    from etlctl.state.location import database_file, state_url  # noqa: PLC0415
 
     file = database_file(state_url(state_dir=state_dir()))
     return file if file is not None and not file.exists() else None

@@ -13,7 +13,7 @@ from etlctl.cli.state import instant, minute, reading
 
 if TYPE_CHECKING:
     from etlctl.run import RunResult, StepCounts
-    from etlctl.state.records import RunRecord
+    from etlctl.state.run_record import RunRecord
 
 app = typer.Typer(help="What ran and how it went.", no_args_is_help=True)
 

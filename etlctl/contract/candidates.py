@@ -39,6 +39,7 @@ _SAMPLE = 1_000
 _SHORT = 40  # characters; a number this short has no exponent beyond reason, as far as it has one at all
 _SURE_DIGITS = 15
 _LONGEST_INTEGER = 18
+_DECIMAL_DIGITS = 38
 _FEW_DAYS = 5
 _COMPACT_DAY = r"^(?:19|20)[0-9]{6}$"
 _ZONED = r"(?:[Zz]|:[0-9]{2}(?:\.[0-9]+)? ?[+-][0-9]{2}(?::?[0-9]{2})?)$"
@@ -163,7 +164,7 @@ class TextColumn:
             self._inexact = any(isinstance(_exact(text), Decimal) for text in long)
         for mark in ".,":
             ends = values.str.extract(rf"\{mark}([0-9]*)$").drop_nulls()
-            self._fractions.update(ends.str.len_bytes().unique().head(20))
+            self._fractions.update(ends.str.len_bytes().unique().sort(descending=True).head(20))
 
     def verdict(self) -> tuple[Guess | None, str]:
         """Return the type to write down, None for text, and what the reader should know about the choice."""
@@ -211,8 +212,15 @@ class TextColumn:
     def _with_fraction(self, exact: Guess, rounded: Guess | None) -> tuple[Guess | None, str]:
         """Choose between decimal and float: a float where nothing speaks for exact digits."""
         if rounded is None or self._inexact:
+            if self._seen["exponent"] or self._digits + max(self._fractions, default=0) > _DECIMAL_DIGITS:
+                return None, "numbers that neither a float nor a decimal column holds exactly: kept as text"
             return exact, f"{self._digits} digits, more than a float holds"
-        if self._fractions <= {0, 2} and 2 in self._fractions and not self._seen["exponent"]:
+        if (
+            self._digits + 2 <= _DECIMAL_DIGITS
+            and self._fractions <= {0, 2}
+            and 2 in self._fractions
+            and not self._seen["exponent"]
+        ):
             return exact, "two decimals throughout, like money; float would do for measurements"
         maybe_groups = self._fractions == {3} and exact.options == TypeOptions()
         return (

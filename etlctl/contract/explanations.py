@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -38,6 +39,8 @@ _WANTED = {
     "time": "a time such as 06:00:00",
     "callable": "a function",
 }
+_PREFIX = re.compile("^(?:Input should be|(?:String|List|Tuple|Dictionary) should) ")
+"""How pydantic begins its sentences."""
 _TYPE_ENDINGS = ("_type", "_parsing", "_from_float", "_attributes_type", "none_required", "_str")
 _STRUCTURAL = frozenset({"missing", "extra_forbidden"})  # true whatever a value turns out to be
 _BUILT_IN: frozenset[str] = frozenset(get_args(ErrorType))
@@ -243,9 +246,7 @@ def _invalid(path: PathKey, details: ErrorDetails, place: Place) -> Diagnostic:
         wanted = f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
         help_ = f"did you mean {near!r}?" if near else None
     else:
-        text = (
-            details["msg"].removeprefix("Input should be ").removeprefix("String should ").removeprefix("List should ")
-        )
+        text = _PREFIX.sub("", details["msg"]).split(" after validation")[0]
         wanted = text[0].lower() + text[1:]
     verb = "must" if wanted.startswith(("have", "match")) else "must be"
     message = f"'{_dotted(path)}' {verb} {wanted}, not {shown_value(details['input'])}"

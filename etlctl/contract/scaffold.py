@@ -21,6 +21,7 @@ from etlctl.kit.compression import strip_suffix
 _SECTIONS = ("extract", "transform", "load", "contract")
 _GITIGNORE = ".etlctl/\nout/\n"
 _NESTED = frozenset({"object", "array", "any"})
+_TABULAR = frozenset({"csv", "tsv", "excel", "parquet"})
 _SHOWN = 40
 _FEW = 12
 
@@ -261,7 +262,7 @@ def _example(value: Any) -> str:
 
 def _load(inferred: Inferred, name: str) -> str:
     nested = any(found.type in _NESTED and found.values for found in inferred.fields)
-    extension = "jsonl" if nested else "parquet"
+    extension = "jsonl" if nested or inferred.sniffed.format not in _TABULAR else "parquet"
     return f"type: file\npath: out/{name}.{extension}\nwrite_method: replace\n"
 
 

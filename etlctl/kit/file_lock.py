@@ -73,10 +73,10 @@ class FileLock:
             os.close(self._descriptor)
             with suppress(OSError):
                 self._path.unlink()
-            return
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-        os.close(self._descriptor)
+        else:
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+            os.close(self._descriptor)
 
 
 def _named(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The state store: the ledger of runs, steps and dead letters, with its migrations.
 
-Importing this package costs nothing: SQLAlchemy is loaded when a ledger is opened.
+Importing this package costs nothing. SQLAlchemy is loaded when a ledger is read or migrated, and on PostgreSQL;
+a run records itself on SQLite without it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etlctl.state.ledger import Ledger, RunRecorder, open_ledger
-    from etlctl.state.records import RuleSummary, RunRecord, RunStart
+    from etlctl.state.records import RuleSummary, RunStart
+    from etlctl.state.run_record import RunRecord
 
 __all__ = ["Ledger", "RuleSummary", "RunRecord", "RunRecorder", "RunStart", "open_ledger"]
 
 _WHERE = {
     "Ledger": "etlctl.state.ledger",
     "RuleSummary": "etlctl.state.records",
-    "RunRecord": "etlctl.state.records",
+    "RunRecord": "etlctl.state.run_record",
     "RunRecorder": "etlctl.state.ledger",
     "RunStart": "etlctl.state.records",
     "open_ledger": "etlctl.state.ledger",

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
@@ -16,11 +16,9 @@ from etlctl.errors import MissingExtraError
 from etlctl.redact import Redactor
 from etlctl.state.column_values import json_text
 from etlctl.state.connection import PlainConnection
+from etlctl.state.location import Location
 from etlctl.state.sqlite_file import prepare
 from etlctl.state.trouble import explain
-
-if TYPE_CHECKING:
-    from etlctl.state.store import Location
 
 _WRITING = "etlctl_writing"
 _CHUNK = 5_000

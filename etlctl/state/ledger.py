@@ -5,28 +5,28 @@ All methods block; the engine calls them from a thread. Every change is one tran
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
-
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, or_, select, update
+from typing import TYPE_CHECKING, Self
 
 from etlctl.clock import Clock, SystemClock
-from etlctl.errors import NotInLedgerError, StateError
+from etlctl.errors import StateError
 from etlctl.redact import Redactor
-from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepCounts
-from etlctl.state import rows, schema
-from etlctl.state.records import CRASHED, RuleSummary, RunRecord, RunStart
-from etlctl.state.store import Store, connect, database_file, state_url
+from etlctl.run import Counts, DeadLetter, RunResult, StepCounts
+from etlctl.state import rows, statements
+from etlctl.state.location import database_file, state_url
+from etlctl.state.payload import storable
+from etlctl.state.records import RuleSummary, RunStart
+from etlctl.state.store import Store, connect
 from etlctl.state.upgrade import ensure_head
 
-_CHUNK = 5_000
+if TYPE_CHECKING:
+    from etlctl.state.reading import Reader
+    from etlctl.state.run_record import RunRecord
+
 _PROGRESS_SECONDS = 1.0
-_LETTER_KEY = ("run_id", "seq", "index", "part")
-_LETTER_KEPT = frozenset({*_LETTER_KEY, "id", "status", "created_at"})
-"""What a repeat leaves alone: its identity, and what a person decided about it."""
 
 
 def open_ledger(
@@ -74,7 +74,7 @@ class Ledger:
 
     def __init__(self, store: Store, *, redactor: Redactor | None = None, clock: Clock | None = None) -> None:
         self.store = store
-        self._rows = rows.RowMaker(redactor or Redactor())
+        self._rows = rows.RowMaker(redactor or Redactor(), is_sqlite=store.is_sqlite)
         self._clock = clock or SystemClock()
         self._reported: dict[str, float] = {}
 
@@ -98,14 +98,8 @@ class Ledger:
     def start_run(self, start: RunStart) -> None:
         """Record that a run begins. A run that is resumed keeps its row and its counts."""
         row = self._rows.started(start, self._clock.now())
-        again = {**{name: value for name, value in row.items() if name not in {"id", "started_at"}}, "ended_at": None}
-        again |= {"error": None, "error_type": None, "exit_code": None}
-        with self.store.write() as connection:
-            known = connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == start.run_id)).first()
-            if known is None:
-                connection.execute(insert(schema.runs), row)
-            else:
-                connection.execute(update(schema.runs).where(schema.runs.c.id == start.run_id).values(again))
+        with self.store.transaction() as connection:
+            connection.run(statements.START_RUN, row)
 
     def recorder(self, start: RunStart) -> RunRecorder:
         """Return the ledger as one run sees it."""
@@ -117,9 +111,9 @@ class Ledger:
         if now - self._reported.get(run_id, float("-inf")) < _PROGRESS_SECONDS:
             return
         self._reported[run_id] = now
-        values = {**counts.to_dict(), "batches": batches, "updated_at": self._clock.now()}
-        with self.store.write() as connection:
-            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(values))
+        row = self._rows.progress(run_id, counts, batches, self._clock.now())
+        with self.store.transaction() as connection:
+            connection.run(statements.PROGRESS, row)
 
     def finish_run(self, result: RunResult) -> None:
         """Record how a run ended, with its steps.
@@ -128,34 +122,32 @@ class Ledger:
             StateError: The ledger does not know the run.
         """
         self._reported.pop(result.run_id, None)
-        values = self._rows.finished(result, self._clock.now())
+        row = self._rows.finished(result, self._clock.now())
         steps = [self._rows.step(result, position, step) for position, step in enumerate(result.steps)]
-        with self.store.write() as connection:
-            changed = connection.execute(update(schema.runs).where(schema.runs.c.id == result.run_id).values(values))
-            if changed.rowcount != 1:
+        with self.store.transaction() as connection:
+            if connection.run(statements.FINISH_RUN, row) != 1:
                 raise StateError(
                     f"the run {result.run_id} ended, but the ledger {self.store.where} does not know that it began",
                     help="the ledger was replaced while the run was going on; the run's own result is not affected",
                 )
-            connection.execute(delete(schema.steps).where(schema.steps.c.run_id == result.run_id))
-            if steps:
-                connection.execute(insert(schema.steps), steps)
+            connection.run(statements.DELETE_STEPS, {"run_id": result.run_id})
+            connection.run_many(statements.ADD_STEP, steps)
 
     def note_report(self, run_id: str, path: str) -> None:
         """Record where the report of a run is."""
-        with self.store.write() as connection:
-            connection.execute(update(schema.runs).where(schema.runs.c.id == run_id).values(report=path))
+        with self.store.transaction() as connection:
+            connection.run(statements.NOTE_REPORT, {"id": run_id, "report": storable(path)})
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected records, all of them or none. One that is there already is overwritten, its status kept."""
         if not letters:
             return
-        statement = _upsert(schema.dead_letters, _LETTER_KEY, _LETTER_KEPT, sqlite=self.store.is_sqlite)
         now = self._clock.now()
-        with self.store.write() as connection:
-            for start in range(0, len(letters), _CHUNK):
-                chunk = letters[start : start + _CHUNK]
-                connection.execute(statement, [self._rows.letter(letter, now) for letter in chunk])
+        columns = statements.LETTER_COLUMNS
+        # Before the lock is taken, so that other runs write meanwhile; as tuples, which are small.
+        encoded = [tuple(map(self._rows.letter(letter, now).__getitem__, columns)) for letter in letters]
+        with self.store.transaction() as connection:
+            connection.run_many(statements.ADD_DEAD_LETTER, (dict(zip(columns, row, strict=True)) for row in encoded))
 
     # Reading
 
@@ -167,18 +159,7 @@ class Ledger:
             contract: Only those of this contract.
             status: Only those shown with this status; ``crashed`` is one.
         """
-        table = schema.runs
-        query = select(table).order_by(table.c.started_at.desc(), table.c.id.desc())
-        if contract is not None:
-            query = query.where(table.c.contract == contract)
-        if status in {CRASHED, RunStatus.running}:
-            # Which of them crashed only the processes tell.
-            query = query.where(table.c.status == str(RunStatus.running))
-        else:
-            query = query.limit(limit)
-            query = query.where(table.c.status == str(status)) if status is not None else query
-        found = [rows.run_record(row) for row in self._fetch(query)]
-        return [run for run in found if status is None or run.shown_status == status][:limit]
+        return self._reader.runs(limit, contract, status)
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run by its id or the beginning of it; ``run_`` may be left out.
@@ -186,14 +167,11 @@ class Ledger:
         Raises:
             NotInLedgerError: There is none, or more than one.
         """
-        return rows.run_record(self._one(schema.runs, run_id, "run", "etlctl runs list"))
+        return self._reader.run(run_id)
 
     def steps(self, run_id: str) -> list[StepCounts]:
         """Return the steps of a run in order, those of its last attempt."""
-        table = schema.steps
-        last = select(func.max(table.c.attempt)).where(table.c.run_id == run_id).scalar_subquery()
-        query = select(table).where(table.c.run_id == run_id, table.c.attempt == last).order_by(table.c.position)
-        return [rows.step_counts(row) for row in self._fetch(query)]
+        return self._reader.steps(run_id)
 
     def dead_letters(
         self,
@@ -215,10 +193,7 @@ class Ledger:
             limit: At most so many.
             offset: Leave out so many first.
         """
-        table = schema.dead_letters
-        query = select(table).where(*_letter_filter(contract, run_id, rule, status))
-        order = (table.c.run_id.desc(), table.c.seq, table.c.index, table.c.part)
-        return [rows.dead_letter(row) for row in self._fetch(query.order_by(*order).limit(limit).offset(offset))]
+        return self._reader.dead_letters(contract, run_id, rule, status, limit=limit, offset=offset)
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
         """Return a rejected record by its id or the beginning of it; ``dl_`` may be left out.
@@ -226,7 +201,7 @@ class Ledger:
         Raises:
             NotInLedgerError: There is none, or more than one.
         """
-        return rows.dead_letter(self._one(schema.dead_letters, letter_id, "dead letter", "etlctl dead-letters list"))
+        return self._reader.dead_letter(letter_id)
 
     def count_dead_letters(
         self,
@@ -246,49 +221,23 @@ class Ledger:
             status: Only those with this status; None for all.
             examples: How many records to give along for each rule.
         """
-        table = schema.dead_letters
-        wanted = _letter_filter(contract, run_id, rule, status)
-        number = func.count().label("number")
-        counted = select(table.c.rule, table.c.stage, number).where(*wanted).group_by(table.c.rule, table.c.stage)
-        found = list(self._fetch(counted.order_by(number.desc(), table.c.rule, table.c.stage)))
+        where, values = statements.letters_where(contract, run_id, rule, status)
         first: dict[tuple[str, str], list[DeadLetter]] = {}
-        if examples and found:
-            for row in self._fetch(_first_of_each_rule(wanted, examples)):
-                first.setdefault((row["rule"], row["stage"]), []).append(rows.dead_letter(row))
+        with self.store.transaction(writing=False) as connection:
+            found = connection.fetch(statements.count_letters(where), values)
+            if examples and found:
+                for row in connection.fetch(statements.first_letters(where), {**values, "examples": examples}):
+                    first.setdefault((row["rule"], row["stage"]), []).append(rows.dead_letter(row))
         return [
             RuleSummary(row["rule"], row["stage"], row["number"], tuple(first.get((row["rule"], row["stage"]), ())))
             for row in found
         ]
 
-    def _fetch(self, query: Select[Any]) -> Iterator[Mapping[str, Any]]:
-        with self.store.read() as connection:
-            found = connection.execute(query).mappings().all()
-        for row in found:
-            yield dict(row)
+    @property
+    def _reader(self) -> Reader:
+        from etlctl.state.reading import Reader  # noqa: PLC0415
 
-    def _one(self, table: Table, wanted: str, kind: str, listing: str) -> Mapping[str, Any]:
-        """Return the row with an id, or the only one whose id begins so."""
-        prefix = "run_" if table is schema.runs else "dl_"
-        full = wanted if wanted.startswith(prefix) else prefix + wanted
-        with self.store.read() as connection:
-            exact = (
-                connection.execute(select(table).where(or_(table.c.id == wanted, table.c.id == full))).mappings().all()
-            )
-            if len(exact) == 1:
-                return dict(exact[0])
-            begin = select(table).where(table.c.id.startswith(full, autoescape=True)).order_by(table.c.id).limit(4)
-            found = connection.execute(begin).mappings().all()
-            if len(found) == 1:
-                return dict(found[0])
-            if found:
-                ids = ", ".join(row["id"] for row in found[:3]) + (", …" if len(found) > 3 else "")
-                raise NotInLedgerError(
-                    f"{wanted!r} begins the id of more than one {kind}: {ids}", help="give more of it"
-                )
-            raise NotInLedgerError(
-                f"there is no {kind} {wanted!r} in {self.store.where}",
-                help=_suggestion(connection, table, full, listing),
-            )
+        return Reader(self.store)
 
 
 class RunRecorder:
@@ -318,43 +267,3 @@ class RunRecorder:
     def finish_run(self, result: RunResult) -> None:
         """Record how the run ended."""
         self._ledger.finish_run(result)
-
-
-def _upsert(table: Table, key: Sequence[str], kept: frozenset[str], *, sqlite: bool) -> Any:
-    """Return an insert that overwrites the row with the same key, except for the columns to keep."""
-    if sqlite:
-        from sqlalchemy.dialects.sqlite import insert as dialect_insert  # noqa: PLC0415
-    else:
-        from sqlalchemy.dialects.postgresql import insert as dialect_insert  # type: ignore[assignment]  # noqa: PLC0415
-    statement = dialect_insert(table)
-    changes = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
-    return statement.on_conflict_do_update(index_elements=list(key), set_=changes)
-
-
-def _letter_filter(
-    contract: str | None, run_id: str | None, rule: str | None, status: str | None
-) -> list[ColumnElement[bool]]:
-    table = schema.dead_letters.c
-    equal = {"contract": contract, "run_id": run_id, "status": status}
-    wanted: list[ColumnElement[bool]] = [table[name] == value for name, value in equal.items() if value is not None]
-    if rule is not None:
-        wanted.append(or_(table.rule == rule, table.rule.startswith(rule + ".", autoescape=True)))
-    return wanted
-
-
-def _first_of_each_rule(wanted: list[ColumnElement[bool]], examples: int) -> Select[Any]:
-    table = schema.dead_letters
-    order = (table.c.run_id.desc(), table.c.seq, table.c.index, table.c.part)
-    place = func.row_number().over(partition_by=(table.c.rule, table.c.stage), order_by=order).label("place")
-    numbered = select(table.c.id, place).where(*wanted).subquery()
-    return (
-        select(table).join(numbered, numbered.c.id == table.c.id).where(numbered.c.place <= examples).order_by(*order)
-    )
-
-
-def _suggestion(connection: Connection, table: Table, wanted: str, listing: str) -> str:
-    import difflib  # noqa: PLC0415
-
-    recent = connection.execute(select(table.c.id).order_by(table.c.id.desc()).limit(200)).scalars().all()
-    close = difflib.get_close_matches(wanted, recent, n=1)
-    return (f"did you mean {close[0]}? " if close else "") + f"see them with: {listing}"

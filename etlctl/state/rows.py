@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from etlctl import __version__
 from etlctl.redact import Redactor
 from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepCounts
-from etlctl.state.liveness import is_gone
+from etlctl.state.column_values import instant, instant_text, json_text, utc
 from etlctl.state.payload import decode_raw, encode_raw, mask, storable
-from etlctl.state.records import RunRecord, RunStart
+from etlctl.state.records import RunStart
 
-_COUNTS = ("extracted", "added", "filtered", "rejected", "deduplicated", "loaded")
 _OWN_WORDS = frozenset({"id", "run_id", "status", "trigger", "mode", "stage", "kind", "form", "raw_form", "raw"})
 """Columns that etlctl itself words, or that are masked before: ids must stay ids."""
 
 
 class RowMaker:
-    """Makes rows to store, with secrets masked in every text a user, a source or a server worded."""
+    """Makes rows for the plain statements, with secrets masked in every text a user, a source or a server worded.
 
-    def __init__(self, redactor: Redactor) -> None:
+    Args:
+        redactor: Knows the secrets.
+        is_sqlite: Whether the rows are for SQLite.
+    """
+
+    def __init__(self, redactor: Redactor, *, is_sqlite: bool) -> None:
         self._redactor = redactor
+        self._instant: Callable[[datetime], datetime | str] = instant_text if is_sqlite else utc
 
     def started(self, start: RunStart, at: datetime) -> dict[str, Any]:
         """Return the row of a run that begins."""
@@ -47,11 +52,16 @@ class RowMaker:
             "pid": start.pid,
             "etlctl_version": __version__,
         }
-        return self._clean(row)
+        return self._stored(row)
+
+    def progress(self, run_id: str, counts: Counts, batches: int, at: datetime) -> dict[str, Any]:
+        """Return what changes in the row of a run on its way."""
+        return self._stored({"id": run_id, **counts.to_dict(), "batches": batches, "updated_at": at})
 
     def finished(self, result: RunResult, at: datetime) -> dict[str, Any]:
         """Return what changes in the row of a run that ended."""
         row: dict[str, Any] = {
+            "id": result.run_id,
             "status": str(result.status),
             **result.counts.to_dict(),
             "batches": result.batches,
@@ -62,10 +72,9 @@ class RowMaker:
             "exit_code": result.exit_code,
             "dry_run": result.dry_run,
             "report": result.report,
+            "destinations": list(result.destinations) or None,
         }
-        if result.destinations:
-            row["destinations"] = list(result.destinations)
-        return self._clean(row)
+        return self._stored(row)
 
     def step(self, result: RunResult, position: int, step: StepCounts) -> dict[str, Any]:
         """Return the row of a step of a run that ended."""
@@ -78,7 +87,7 @@ class RowMaker:
             # Which step a failed run failed in is told by its error.
             "status": str(RunStatus.succeeded) if result.success else None,
         }
-        return self._clean(row)
+        return self._stored(row)
 
     def letter(self, letter: DeadLetter, at: datetime) -> dict[str, Any]:
         """Return the row of a rejected record."""
@@ -104,50 +113,19 @@ class RowMaker:
             "created_at": letter.created_at or at,
             "updated_at": at,
         }
-        return self._clean(row)
+        return self._stored(row)
 
-    def _clean(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _stored(self, row: dict[str, Any]) -> dict[str, Any]:
         redactor = self._redactor
         for name, value in row.items():
-            if isinstance(value, str) and name not in _OWN_WORDS:
-                row[name] = storable(redactor.text(value))
+            if isinstance(value, str):
+                if name not in _OWN_WORDS:
+                    row[name] = storable(redactor.text(value))
+            elif isinstance(value, datetime):
+                row[name] = self._instant(value)
             elif isinstance(value, dict | list):
-                row[name] = mask(value, redactor)
+                row[name] = json_text(mask(value, redactor))
         return row
-
-
-def run_record(row: Mapping[str, Any]) -> RunRecord:
-    """Return the run of a row."""
-    status = RunStatus(row["status"])
-    return RunRecord(
-        run_id=row["id"],
-        contract=row["contract"],
-        contract_path=row["contract_path"],
-        contract_version=row["contract_version"],
-        contract_hash=row["contract_hash"],
-        stream=row["stream"],
-        run_key=row["run_key"],
-        trigger=row["trigger"],
-        params=row["params"],
-        mode=row["mode"],
-        batch_size=row["batch_size"],
-        dry_run=row["dry_run"],
-        destinations=tuple(row["destinations"]),
-        host=row["host"],
-        pid=row["pid"],
-        started_at=row["started_at"],
-        updated_at=row["updated_at"],
-        ended_at=row["ended_at"],
-        status=status,
-        counts=Counts(**{name: row[name] for name in _COUNTS}),
-        batches=row["batches"],
-        error=row["error"],
-        error_type=row["error_type"],
-        exit_code=row["exit_code"],
-        report=row["report"],
-        etlctl_version=row["etlctl_version"],
-        crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], row["updated_at"]),
-    )
 
 
 def step_counts(row: Mapping[str, Any]) -> StepCounts:
@@ -165,6 +143,6 @@ def dead_letter(row: Mapping[str, Any]) -> DeadLetter:
         location=row["location"],
         raw=decode_raw(row["raw"], row["raw_form"]),
         status=row["status"],
-        created_at=row["created_at"],
-        redacted=row["redacted"],
+        created_at=instant(row["created_at"]),
+        redacted=bool(row["redacted"]),
     )

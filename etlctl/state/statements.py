@@ -42,7 +42,17 @@ RUN_KEPT = frozenset({"id", "started_at"})
 
 COUNT_COLUMNS = ("extracted", "added", "filtered", "rejected", "deduplicated", "loaded", "batches")
 
-END_COLUMNS = ("status", *COUNT_COLUMNS, "updated_at", "ended_at", "error", "error_type", "exit_code", "dry_run", "report")
+END_COLUMNS = (
+    "status",
+    *COUNT_COLUMNS,
+    "updated_at",
+    "ended_at",
+    "error",
+    "error_type",
+    "exit_code",
+    "dry_run",
+    "report",
+)
 
 STEP_COLUMNS = (
     "run_id",
@@ -115,16 +125,16 @@ FINISH_RUN = _update_run(END_COLUMNS, ", destinations = COALESCE(:destinations, 
 """Destinations that are not known in the end stay those of the beginning."""
 NOTE_REPORT = _update_run(("report",))
 
-DELETE_STEPS = f"DELETE FROM {STEPS} WHERE run_id = :run_id"
+DELETE_STEPS = f"DELETE FROM {STEPS} WHERE run_id = :run_id"  # noqa: S608
 ADD_STEP = _insert(STEPS, STEP_COLUMNS)
 
 ADD_DEAD_LETTER = _insert(DEAD_LETTERS, LETTER_COLUMNS) + _or_overwrite(
     LETTER_KEY, [name for name in LETTER_COLUMNS if name not in LETTER_KEPT]
 )
 
-HAS_VERSION_SQLITE = f"SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"
+HAS_VERSION_SQLITE = f"SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"  # noqa: S608
 HAS_VERSION_POSTGRES = f"SELECT 1 AS found WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"
-VERSION = f"SELECT version_num FROM {VERSION_TABLE}"
+VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608
 ADD_VERSION = _insert(VERSION_TABLE, ("version_num",))
 
 

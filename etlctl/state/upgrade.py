@@ -1,18 +1,22 @@
-"""Bring the state store to the revision this version needs. Alembic is imported only when there is something to do."""
+"""Bring the state store to the revision this version needs.
+
+SQLAlchemy and Alembic are imported only when there is something to migrate.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
-
 from etlctl.errors import StateError
-from etlctl.state.schema import VERSION_TABLE, metadata
+from etlctl.state import statements
+from etlctl.state.connection import PlainConnection
+from etlctl.state.new_store import NEW_STORE
 from etlctl.state.store import Store
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection
 
 REVISIONS = ("0001",)
 """All revisions, oldest first; a test holds them against the migration scripts."""
@@ -25,9 +29,15 @@ _LOCK = 7_305_508_011_922_117
 
 def current_revision(connection: Connection) -> str | None:
     """Return the revision of the store, None when it has none yet."""
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    from etlctl.state.database import TextConnection  # noqa: PLC0415
+
+    return _revision(TextConnection(connection), is_sqlite=connection.dialect.name == "sqlite")
+
+
+def _revision(connection: PlainConnection, *, is_sqlite: bool) -> str | None:
+    known = statements.HAS_VERSION_SQLITE if is_sqlite else statements.HAS_VERSION_POSTGRES
+    found = connection.fetch(statements.VERSION) if connection.fetch(known) else []
+    return found[0]["version_num"] if found else None
 
 
 def ensure_head(store: Store) -> None:
@@ -36,8 +46,8 @@ def ensure_head(store: Store) -> None:
     Raises:
         StateError: A PostgreSQL store is behind, or any store is newer than this etlctl.
     """
-    with store.read() as connection:
-        revision = current_revision(connection)
+    with store.transaction(writing=False) as connection:
+        revision = _revision(connection, is_sqlite=store.is_sqlite)
     if revision == HEAD:
         return
     _refuse_newer(store, revision)
@@ -59,17 +69,28 @@ def upgrade(store: Store) -> tuple[str | None, str]:
     Raises:
         StateError: The store is newer than this etlctl.
     """
+    if store.is_sqlite and _created(store):
+        return None, HEAD
     with store.write() as connection:
         if not store.is_sqlite:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         # Another process may have done it while this one waited for the lock.
         revision = current_revision(connection)
         _refuse_newer(store, revision)
-        if revision is None and store.is_sqlite:
-            _create(connection)
-        elif revision != HEAD:
+        if revision != HEAD:
             migrate(connection, HEAD)
     return revision, HEAD
+
+
+def _created(store: Store) -> bool:
+    """Make the tables of a new SQLite store, without Alembic; tells whether it was new."""
+    with store.transaction() as connection:
+        if _revision(connection, is_sqlite=True) is not None:
+            return False
+        for statement in NEW_STORE:
+            connection.run(statement)
+        connection.run(statements.ADD_VERSION, {"version_num": HEAD})
+    return True
 
 
 def migrate(connection: Connection, revision: str) -> None:
@@ -90,18 +111,6 @@ def migration_config(connection: Connection | None = None) -> Config:
     if connection is not None:
         config.attributes["connection"] = connection
     return config
-
-
-def _create(connection: Connection) -> None:
-    """Create a new store at the newest revision, without the cost of importing Alembic."""
-    metadata.create_all(connection)
-    connection.execute(
-        text(
-            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
-            f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
-        )
-    )
-    connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:revision)"), {"revision": HEAD})  # noqa: S608
 
 
 def _refuse_newer(store: Store, revision: str | None) -> None:

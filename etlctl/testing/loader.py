@@ -8,6 +8,7 @@ from pathlib import Path
 
 from etlctl.batch import Batch, Record, rows_to_frame
 from etlctl.errors import ConversionError
+from etlctl.kit.compression import compression_of, decompress
 from etlctl.sdk.component import Example
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.loader import Delivery, Loader, Published
@@ -78,9 +79,15 @@ def _check_example(loader: Loader, example: Example, folder: Path, found: Findin
     found.equal(published.records, len(example.given), f"{what}: the publication counts other records")
     if isinstance(example.expect, Mapping):
         for name, text in example.expect.items():
-            path = folder / name
-            content = path.read_text(encoding="utf-8") if path.is_file() else None
-            found.equal(content, text, f"{what}: {name} holds something else")
+            found.equal(_content(folder / name), text, f"{what}: {name} holds something else")
+
+
+def _content(path: Path) -> str | None:
+    """Return the text of a file, decompressed by its suffix; None when there is no file."""
+    if not path.is_file():
+        return None
+    with decompress(path.open("rb"), compression_of(path.name, "auto"), path.name) as stream:
+        return stream.read().decode("utf-8")
 
 
 def _as_frame(records: list[Record], position: Mapping[str, object]) -> Batch:

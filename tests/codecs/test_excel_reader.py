@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from datetime import date, datetime, time, timedelta
@@ -12,6 +13,7 @@ import pytest
 import xlsxwriter
 
 from etlctl.errors import FatalError, MissingExtraError
+from etlctl.kit.codecs import excel_errors
 from etlctl.kit.codecs.excel_errors import column_letters
 from etlctl.kit.codecs.excel_reader import ExcelReader
 from etlctl.kit.sources import OpenSource
@@ -173,3 +175,16 @@ def test_without_the_extra_the_message_names_it(tmp_path, monkeypatch):
 
 def test_column_letters():
     assert [column_letters(n) for n in (0, 25, 26, 701, 702)] == ["A", "Z", "AA", "ZZ", "AAA"]
+
+
+@pytest.mark.parametrize("block", [1, 7, 40, 1000])
+def test_error_cells_cut_by_the_end_of_a_block_are_found(block, monkeypatch):
+    cells = b"".join(
+        b'<row r="%d"><c r="A%d" s="1" t="e"><v>#N/A</v></c><c r="B%d"><v>1</v></c></row>' % (n, n, n)
+        for n in range(2, 30)
+    )
+    monkeypatch.setattr(excel_errors, "_BLOCK", block)
+    sheet = io.BytesIO(
+        b"<sheetData>" + cells + b"<x:c r=\"AB30\" t='e'><x:f>1/0</x:f><x:v>#REF!</x:v></x:c></sheetData>"
+    )
+    assert list(excel_errors._scan(sheet)) == [("A", n, "#N/A") for n in range(2, 30)] + [("AB", 30, "#REF!")]

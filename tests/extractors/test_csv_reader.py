@@ -185,6 +185,16 @@ def test_an_open_quote_takes_one_line_and_not_the_rest_of_the_file() -> None:
     assert (len(rows), bad, lines[0]) == (5000, [(2, "csv.open_quote")], 3)
 
 
+def test_a_record_of_many_short_lines_has_the_same_limit_in_blocks_of_any_size() -> None:
+    tall = b'1,"' + b"xx\n" * 40 + b'"\n'
+    data = b"a,b\n" + tall + b"2,y\n"
+    for size in (1, 50, 1 << 20):
+        rows, bad, _, _ = read(data, chunk_bytes=size, max_row_bytes=100)
+        assert (rows, bad[0], len(bad)) == ([("2", "y")], (2, "csv.open_quote"), 41)
+        rows, bad, lines, _ = read(data, chunk_bytes=size, max_row_bytes=len(tall))
+        assert (rows, bad, lines) == ([("1", "xx\n" * 40), ("2", "y")], [], [2, 43])
+
+
 def test_a_line_without_end_is_dropped_in_constant_memory() -> None:
     data = b"a,b\n1,2\n" + b"x" * 100_000 + b"\n3,4\n" + b"y" * 100_000
     for size in (1000, 70_000, 1 << 20):

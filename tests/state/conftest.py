@@ -18,7 +18,8 @@ import pytest
 from etlctl.redact import Redactor
 from etlctl.state import open_ledger
 from etlctl.state.ledger import Ledger
-from etlctl.state.store import connect, state_url
+from etlctl.state.location import state_url
+from etlctl.state.store import connect
 from etlctl.state.upgrade import upgrade
 
 HOW_TO_GET_IT = "install PostgreSQL (Debian: apt-get install postgresql; macOS: brew install postgresql)"

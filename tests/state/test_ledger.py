@@ -346,11 +346,10 @@ def _everything(ledger: Ledger) -> str:
             for row in connection.execute(text(f"SELECT * FROM {table.name}"))
         ]
     assert len(rows) > 3
-    file = ledger.store.engine.url.database if ledger.store.is_sqlite else None
+    file = ledger.store.location.file
+    assert (file is not None) == ledger.store.is_sqlite
     if file:
-        from pathlib import Path
-
-        rows += [one.read_bytes().decode("latin-1") for one in Path(file).parent.glob("state.db*")]
+        rows += [one.read_bytes().decode("latin-1") for one in file.parent.glob("state.db*")]
     return "\n".join(rows)
 
 

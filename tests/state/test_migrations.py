@@ -22,7 +22,9 @@ from sqlalchemy import JSON, Boolean, Connection, DateTime, Float, Integer, Meta
 import etlctl.state
 from etlctl.errors import StateError
 from etlctl.state import open_ledger, schema
-from etlctl.state.store import Store, connect, state_url
+from etlctl.state.location import state_url
+from etlctl.state.statements import VERSION_TABLE
+from etlctl.state.store import Store, connect
 from etlctl.state.upgrade import HEAD, REVISIONS, current_revision, migrate, migration_config, upgrade
 
 
@@ -34,7 +36,7 @@ def store(empty_url: str) -> Any:
 
 
 def differences(connection: Connection) -> list[Any]:
-    options = {"version_table": schema.VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+    options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), schema.metadata))
 
 
@@ -107,7 +109,7 @@ def _fill_every_table(connection: Connection) -> dict[str, dict[str, Any]]:
     found.reflect(connection)
     rows = {}
     for table in found.sorted_tables:
-        if table.name == schema.VERSION_TABLE:
+        if table.name == VERSION_TABLE:
             continue
         row = {column.name: _sample(column.type, column.name) for column in table.columns}
         connection.execute(insert(table), row)
@@ -232,7 +234,8 @@ def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
 
 def test_the_scripts_speak_to_no_terminal(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom etlctl.state.store import connect, state_url\nfrom etlctl.state.upgrade import HEAD, migrate\n"
+        "import sys\nfrom etlctl.state.location import state_url\nfrom etlctl.state.store import connect\n"
+        "from etlctl.state.upgrade import HEAD, migrate\n"
         "store = connect(state_url(sys.argv[1]))\nwith store.write() as connection:\n    migrate(connection, HEAD)\n"
     )
     command = [sys.executable, "-W", "error", "-c", code, f"sqlite:///{tmp_path / 's.db'}"]

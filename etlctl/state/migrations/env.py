@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from etlctl.state.schema import VERSION_TABLE, metadata
+from etlctl.state.schema import metadata
+from etlctl.state.statements import VERSION_TABLE
 
 connection = context.config.attributes["connection"]
 context.configure(

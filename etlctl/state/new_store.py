@@ -1,0 +1,101 @@
+"""The tables of a new SQLite store, as text: making them takes neither SQLAlchemy nor Alembic.
+
+Tests hold it against the tables of ``etlctl.state.schema`` and against the migrations.
+"""
+
+from __future__ import annotations
+
+NEW_STORE = (
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_runs (
+        id TEXT NOT NULL,
+        contract TEXT NOT NULL,
+        contract_path TEXT NOT NULL,
+        contract_version TEXT,
+        contract_hash JSON NOT NULL,
+        stream TEXT NOT NULL,
+        run_key TEXT,
+        "trigger" TEXT NOT NULL,
+        params JSON NOT NULL,
+        status TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        batch_size BIGINT,
+        extracted BIGINT DEFAULT '0' NOT NULL,
+        added BIGINT DEFAULT '0' NOT NULL,
+        filtered BIGINT DEFAULT '0' NOT NULL,
+        rejected BIGINT DEFAULT '0' NOT NULL,
+        deduplicated BIGINT DEFAULT '0' NOT NULL,
+        loaded BIGINT DEFAULT '0' NOT NULL,
+        batches BIGINT DEFAULT '0' NOT NULL,
+        started_at DATETIME NOT NULL,
+        updated_at DATETIME NOT NULL,
+        ended_at DATETIME,
+        error TEXT,
+        error_type TEXT,
+        exit_code INTEGER,
+        dry_run BOOLEAN NOT NULL,
+        destinations JSON NOT NULL,
+        report TEXT,
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        etlctl_version TEXT NOT NULL,
+        CONSTRAINT pk_etlctl_runs PRIMARY KEY (id)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS ix_etlctl_runs_started_at ON etlctl_runs (started_at)",
+    "CREATE INDEX IF NOT EXISTS ix_etlctl_runs_contract_started_at ON etlctl_runs (contract, started_at)",
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_steps (
+        run_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        records_in BIGINT DEFAULT '0' NOT NULL,
+        records_out BIGINT DEFAULT '0' NOT NULL,
+        added BIGINT DEFAULT '0' NOT NULL,
+        filtered BIGINT DEFAULT '0' NOT NULL,
+        rejected BIGINT DEFAULT '0' NOT NULL,
+        seconds FLOAT NOT NULL,
+        form TEXT NOT NULL,
+        status TEXT,
+        started_at DATETIME,
+        ended_at DATETIME,
+        error TEXT,
+        CONSTRAINT pk_etlctl_steps PRIMARY KEY (run_id, position, attempt)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_dead_letters (
+        id TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        contract TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        seq BIGINT NOT NULL,
+        "index" BIGINT NOT NULL,
+        part INTEGER NOT NULL,
+        stage TEXT NOT NULL,
+        step TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        message TEXT NOT NULL,
+        field TEXT,
+        location TEXT,
+        raw TEXT NOT NULL,
+        raw_form TEXT NOT NULL,
+        redacted BOOLEAN NOT NULL,
+        status TEXT NOT NULL,
+        created_at DATETIME NOT NULL,
+        updated_at DATETIME NOT NULL,
+        CONSTRAINT pk_etlctl_dead_letters PRIMARY KEY (id),
+        CONSTRAINT uq_etlctl_dead_letters_run_id_seq_index_part UNIQUE (run_id, seq, "index", part)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS ix_etlctl_dead_letters_contract_status ON etlctl_dead_letters (contract, status)",
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_version (
+        version_num VARCHAR(32) NOT NULL,
+        CONSTRAINT etlctl_version_pkc PRIMARY KEY (version_num)
+    )
+    """,
+)
+"""The statements, in order. What is there already stays."""

@@ -1,0 +1,104 @@
+"""A run as the ledger knows it, for people and programs to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from etlctl.run import Counts, RunStatus
+from etlctl.state.liveness import is_gone
+from etlctl.state.payload import readable
+from etlctl.state.records import RunStart
+
+_COUNTS = ("extracted", "added", "filtered", "rejected", "deduplicated", "loaded")
+CRASHED = "crashed"
+"""How a run is shown whose process ended without saying so; never stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(RunStart):
+    """A run as the ledger knows it.
+
+    Attributes:
+        status: As recorded.
+        counts: Records so far, or over all batches once it ended.
+        batches: Batches handled.
+        updated_at: When the run last reported, UTC.
+        ended_at: UTC; None while it runs.
+        error: Why it failed, when it did.
+        error_type: Name of the error's class.
+        exit_code: What the command line exited with.
+        report: Path of the run report.
+        etlctl_version: The version that ran it.
+        crashed: Recorded as running, but its process on this machine is gone.
+    """
+
+    status: RunStatus
+    counts: Counts
+    batches: int = 0
+    updated_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str | None = None
+    error_type: str | None = None
+    exit_code: int | None = None
+    report: str | None = None
+    etlctl_version: str = ""
+    crashed: bool = False
+
+    @property
+    def shown_status(self) -> str:
+        """The status to show: ``crashed`` for a run whose process is gone, else as recorded."""
+        return CRASHED if self.crashed else str(self.status)
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Seconds from start to end; None while it runs."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON values; ``status`` is the one to show."""
+        shown: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "crashed"}
+        shown["status"] = self.shown_status
+        shown["counts"] = self.counts.to_dict()
+        shown["params"], shown["contract_hash"] = readable(self.params), dict(self.contract_hash)
+        shown["destinations"] = list(self.destinations)
+        for name in ("started_at", "updated_at", "ended_at"):
+            shown[name] = shown[name].isoformat() if shown[name] else None
+        shown["duration_seconds"] = self.duration_seconds
+        return shown
+
+
+def run_record(row: Mapping[str, Any]) -> RunRecord:
+    """Return the run of a row."""
+    status = RunStatus(row["status"])
+    return RunRecord(
+        run_id=row["id"],
+        contract=row["contract"],
+        contract_path=row["contract_path"],
+        contract_version=row["contract_version"],
+        contract_hash=row["contract_hash"],
+        stream=row["stream"],
+        run_key=row["run_key"],
+        trigger=row["trigger"],
+        params=row["params"],
+        mode=row["mode"],
+        batch_size=row["batch_size"],
+        dry_run=row["dry_run"],
+        destinations=tuple(row["destinations"]),
+        host=row["host"],
+        pid=row["pid"],
+        started_at=row["started_at"],
+        updated_at=row["updated_at"],
+        ended_at=row["ended_at"],
+        status=status,
+        counts=Counts(**{name: row[name] for name in _COUNTS}),
+        batches=row["batches"],
+        error=row["error"],
+        error_type=row["error_type"],
+        exit_code=row["exit_code"],
+        report=row["report"],
+        etlctl_version=row["etlctl_version"],
+        crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], row["updated_at"]),
+    )
