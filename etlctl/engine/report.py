@@ -88,7 +88,7 @@ def report(
         },
         "records_per_second": _rate(result),
         "traceback": result.traceback,
-        "versions": {"etlctl": __version__, "python": platform.python_version(), "platform": platform.platform()},
+        "versions": {"etlctl": __version__, "python": platform.python_version(), "platform": _machine()},
         "next": next_commands(result),
     }
     shown: dict[str, Any] = redactor.value(document)
@@ -188,6 +188,11 @@ def _loaded_word(result: RunResult) -> str:
     if result.dry_run:
         return "to load"
     return "loaded" if result.success or result.destinations else "ready, not published"
+
+
+def _machine() -> str:
+    # platform.platform() also searches the interpreter's file for its C library, which takes milliseconds.
+    return f"{platform.system()}-{platform.release()}-{platform.machine()}"
 
 
 def _missing(result: RunResult) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -144,8 +145,9 @@ class Ledger:
             return
         now = self._clock.now()
         columns = statements.LETTER_COLUMNS
+        values = itemgetter(*columns)
         # Before the lock is taken, so that other runs write meanwhile; as tuples, which are small.
-        encoded = [tuple(map(self._rows.letter(letter, now).__getitem__, columns)) for letter in letters]
+        encoded = [values(self._rows.letter(letter, now)) for letter in letters]
         with self.store.transaction() as connection:
             connection.run_many(statements.ADD_DEAD_LETTER, (dict(zip(columns, row, strict=True)) for row in encoded))
 

@@ -158,7 +158,9 @@ def test_stdin_is_a_source(tmp_path: Path) -> None:
 def test_signals_stop_cleanly_and_publish_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     folder = contract(tmp_path, extract="type: file\npath: '-'\nformat: csv\n", load="type: file\npath: out.jsonl\n")
     command = [sys.executable, "-m", "etlctl", "run", "contracts/people"]
-    child = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert child.stdin is not None
     child.stdin.write(b"a\n" + b"1\n" * 10)
     child.stdin.flush()

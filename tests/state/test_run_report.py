@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import stat
 import sys
 from dataclasses import replace
@@ -58,6 +59,7 @@ def test_the_report_holds_the_whole_account(tmp_path: Path) -> None:
     assert told["contract_details"]["version"] == "1.2.0"
     assert told["contract_details"]["mode"] == "streaming"
     assert told["versions"]["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}")
+    assert told["versions"]["platform"] == f"{platform.system()}-{platform.release()}-{platform.machine()}"
     assert told["next"][0] == "etlctl dead-letters list --run run_1"
     assert told["peak_memory_mb"] == 123.4
 

@@ -10,15 +10,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from ledger_samples import letter, start
-from sqlalchemy import text
+from ledger_samples import letter, result, start
+from sqlalchemy import make_url, text
 
 from etlctl.errors import MissingExtraError, StateError
+from etlctl.run import RunStatus
 from etlctl.state import open_ledger
-from etlctl.state.location import state_url
+from etlctl.state.ledger import Ledger
+from etlctl.state.location import database_file, state_url
+from etlctl.state.upgrade import HEAD
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 HERE = str(Path(__file__).parent)
@@ -80,19 +84,80 @@ def test_reading_where_nothing_ran_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_alembic_is_not_imported_for_a_new_or_current_store(tmp_path: Path) -> None:
+def test_recording_a_run_imports_neither_sqlalchemy_nor_alembic(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
-import etlctl.state
-assert "sqlalchemy" not in sys.modules, "importing the package must cost nothing"
+from ledger_samples import letter, result, start
+from etlctl.run import Counts
 from etlctl.state import open_ledger
-for _ in range(2):
-    open_ledger(state_dir=Path(sys.argv[1])).close()
+for run in ("run_new", "run_next"):
+    with open_ledger(state_dir=Path(sys.argv[1])) as ledger:
+        recorder = ledger.recorder(start(run))
+        recorder.start_run(run, start().started_at)
+        recorder.add_dead_letters([letter(run)])
+        recorder.progress(run, Counts(extracted=1), 1)
+        recorder.finish_run(result(run))
+        assert ledger.count_dead_letters(run_id=run, examples=3)[0].count == 1
+        ledger.note_report(run, "report.json")
+assert not {"sqlalchemy", "alembic"} & set(sys.modules)
+with open_ledger(state_dir=Path(sys.argv[1])) as ledger:
+    assert {one.run_id for one in ledger.runs()} == {"run_new", "run_next"}
+assert "sqlalchemy" in sys.modules, "the reading side has it"
 assert "alembic" not in sys.modules
 """
     process = child(code, str(tmp_path))
     assert process.communicate()[1] == ""
     assert process.returncode == 0
+
+
+def test_letters_are_encoded_before_the_lock_is_taken(tmp_path: Path) -> None:
+    wrote = []
+
+    class Nosy:
+        """Writes to the store while its own record is being encoded."""
+
+        def __str__(self) -> str:
+            other = sqlite3.connect(tmp_path / "state.db", timeout=0, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+            other.close()
+            wrote.append(True)
+            return "nosy"
+
+    with open_ledger(state_dir=tmp_path) as ledger:
+        ledger.add_dead_letters([letter(), letter(index=1, raw={"name": Nosy()}), letter(index=2)])
+        assert [one.raw for one in ledger.dead_letters()][1] == {"name": "nosy"}
+    assert wrote
+
+
+def test_threads_share_one_ledger(tmp_path: Path) -> None:
+    def work(number: int) -> None:
+        run = f"run_{number}"
+        ledger.start_run(start(run))
+        for seq in range(1, 21):
+            ledger.add_dead_letters([letter(run, seq, index) for index in range(10)])
+        ledger.finish_run(result(run))
+
+    with open_ledger(state_dir=tmp_path) as ledger:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(16)))
+        assert {run.status for run in ledger.runs(limit=100)} == {RunStatus.partial}
+        assert [one.count for one in ledger.count_dead_letters()] == [16 * 200]
+
+
+def test_a_transaction_that_fails_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    def break_off() -> None:
+        with ledger.store.transaction() as connection:
+            connection.run("UPDATE etlctl_version SET version_num = 'lost'")
+            ledger.start_run(start())
+
+    with open_ledger(state_dir=tmp_path) as ledger:
+        with pytest.raises(StateError, match="within a transaction"):
+            break_off()
+        with ledger.store.transaction(writing=False) as connection:
+            assert connection.fetch("SELECT version_num FROM etlctl_version") == [{"version_num": HEAD}]
+        ledger.start_run(start())
+        assert len(ledger.runs()) == 1
 
 
 WRITER = """
@@ -281,6 +346,49 @@ def test_a_url_that_cannot_hold_the_state_is_refused(url: str, words: str) -> No
     with pytest.raises(StateError, match=words) as refused:
         state_url(url)
     assert "postgresql://user" in str(refused.value.help)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///state/a b.db",
+        "sqlite:////tmp/x#y.db",
+        "sqlite:///C:\\data\\state.db",
+        "sqlite:///a%20b.db",
+        "sqlite+pysqlite:///x.db",
+        "sqlite:///:memory:",
+        "sqlite:///",
+        "sqlite://",
+    ],
+)
+def test_a_url_of_sqlite_means_what_sqlalchemy_says(url: str) -> None:
+    database = make_url(url).database
+    wanted = None if database in {None, "", ":memory:"} else Path(str(database))
+    assert database_file(state_url(url)) == wanted
+    assert state_url(url).is_sqlite
+
+
+def test_a_url_with_options_is_opened_with_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}?cached_statements=7"
+    assert str(state_url(url)) == str(tmp_path / "state.db")
+    with open_ledger(url) as ledger:
+        _record(ledger)
+    with open_ledger(f"sqlite:///{tmp_path / 'state.db'}") as ledger:
+        assert [run.run_id for run in ledger.runs()] == ["run_1"]
+
+
+def test_a_ledger_in_memory_keeps_a_run_while_it_is_open() -> None:
+    with open_ledger("sqlite://") as ledger:
+        _record(ledger)
+        assert [run.run_id for run in ledger.runs()] == ["run_1"]
+
+
+def _record(ledger: Ledger) -> None:
+    ledger.start_run(start())
+    ledger.add_dead_letters([letter()])
+    ledger.finish_run(result())
+    assert [one.count for one in ledger.count_dead_letters(examples=1)] == [1]
+    assert len(ledger.steps("run_1")) == 3
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"])

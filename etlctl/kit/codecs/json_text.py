@@ -75,6 +75,9 @@ def _dump(value: Any, field: str | None) -> bytes:
 
 def _default(value: Any) -> Any:
     """Encode what orjson leaves to us; Fragment puts the digits of a decimal into the text as they are."""
+    if type(value) is datetime:  # by far the most frequent one: without the calls that the rare ones make
+        text = value.isoformat()
+        return f"{text[:-6]}Z" if text.endswith("+00:00") else text
     if isinstance(value, datetime | time):
         return datetime_text(value)
     if isinstance(value, date):
