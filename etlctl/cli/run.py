@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from etlctl.run import RunResult
 
 
+OUTPUT_CLOSED = 141
+
+
 class Mode(StrEnum):
     """Processing modes one can ask for."""
 
@@ -41,6 +44,8 @@ def run(
     """
     with output.errors_as_exit_codes():
         result = _run(contract, parse_params(param), mode, batch_size, max_records, dry_run=dry_run, quiet=quiet)
+        if result.exit_code == OUTPUT_CLOSED:  # ``etlctl run … | head``: nobody is left to tell
+            raise typer.Exit(OUTPUT_CLOSED)
         if json:
             output.json_data(result.to_dict())
         if not quiet:

@@ -145,6 +145,16 @@ def test_stdout_carries_data_only(tmp_path: Path) -> None:
     assert "2" in done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_has_had_enough_ends_it_quietly(tmp_path: Path) -> None:
+    folder = contract(tmp_path, extract="type: file\npath: x.csv\n", load="type: file\npath: '-'\nformat: jsonl\n")
+    (folder / "x.csv").write_text("a\n" + "1234567890\n" * 200_000, encoding="utf-8")
+    command = f"{sys.executable} -m etlctl run contracts/people --batch-size 1000 | head -1"
+    done = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == '{"a":"1234567890"}\n'
+    assert done.stderr == ""
+
+
 def test_stdin_is_a_source(tmp_path: Path) -> None:
     contract(tmp_path, extract="type: file\npath: '-'\nformat: csv\n", load="type: file\npath: out.jsonl\n")
     command = [sys.executable, "-m", "etlctl", "run", "contracts/people", "--quiet"]
