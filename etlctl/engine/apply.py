@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
-from etlctl.errors import ComponentError, ConversionError, EtlctlError, FatalError
+from etlctl.engine.attribution import attributed
+from etlctl.errors import ConversionError, FatalError
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
 from etlctl.sdk.rows import RowRejection, RowSlice
@@ -197,12 +198,8 @@ def _run_row_steps(group: _Group, part: RowSlice) -> list[Refused]:
     refused: list[Refused] = []
     for step, ctx, tally in group.members():
         began = time.perf_counter()
-        try:
+        with attributed(step.name):
             step.operation.rows(part, ctx)
-        except EtlctlError as error:
-            raise _at(error, step) from error.__cause__
-        except Exception as error:
-            raise FatalError(f"{type(error).__name__}: {error}").at(step=step.name) from error
         part.settle()
         tally.seconds += time.perf_counter() - began
         tally.form = "rows" if tally.form in {"", "rows"} else "mixed"
@@ -212,10 +209,6 @@ def _run_row_steps(group: _Group, part: RowSlice) -> list[Refused]:
         refused += [Refused(step.name, rejection) for rejection in part.rejections]
         part.filtered, part.added, part.rejections = [], [], []
     return refused
-
-
-def _at(error: EtlctlError, step: StepLike) -> EtlctlError:
-    return error.at(step=step.name) if isinstance(error, ComponentError) else error
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

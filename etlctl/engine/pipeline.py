@@ -10,18 +10,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from etlctl.batch import Batch, Position, Rejection
 from etlctl.engine.account import Account
 from etlctl.engine.apply import apply_steps
+from etlctl.engine.attribution import attributed
 from etlctl.engine.channel import AbandonedError, Channel
 from etlctl.engine.chunks import AppliedChunk
 from etlctl.engine.cutter import Cut, Cutter
 from etlctl.engine.options import RunPlan, RunSettings
 from etlctl.engine.progress import ProgressReporter
 from etlctl.engine.reading import read_chunks
-from etlctl.errors import ComponentError, EtlctlError, FatalError, LimitError
+from etlctl.errors import LimitError
 from etlctl.run import DeadLetter, ProcessingMode, StepCounts
 from etlctl.sdk.context import ReadContext, StepContext, WriteContext
 from etlctl.sdk.loader import Writer
@@ -29,8 +29,6 @@ from etlctl.sdk.operation import Operation, Scope
 
 EVERYTHING = 1 << 62
 """A batch size that no data set reaches."""
-
-T = TypeVar("T")
 
 KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 
@@ -99,17 +97,9 @@ class Pipeline:
     async def _open_writer(self) -> Writer | None:
         if self._settings.dry_run or self._settings.sink is not None:
             return None
-        base = self._read_context
-        ctx = WriteContext(
-            base_dir=base.base_dir,
-            now=base.now,
-            params=base.params,
-            environ=base.environ,
-            run_id=base.run_id,
-            stream=base.stream,
-            warn=base.warn,
-        )
-        return await _named("load", self._plan.loader.open(ctx))
+        ctx = self._read_context.shared_with(WriteContext)
+        with attributed("load"):
+            return await self._plan.loader.open(ctx)
 
     async def _run_stages(
         self, chunks: Channel[tuple[Position | None, Batch]], cuts: Channel[Cut], writer: Writer | None
@@ -147,7 +137,7 @@ class Pipeline:
     ) -> None:
         encoder = writer.encoder() if writer is not None else None
         cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder)
-        contexts = [self._step_context(step.name) for step in self._plan.steps]
+        contexts = [self._read_context.shared_with(StepContext, step=step.name) for step in self._plan.steps]
         before = Cutter([], self._unit_size()) if self._whole else None
         async for start, chunk in chunks:
             for ready in await asyncio.to_thread(self._prepared, before, start, chunk):
@@ -164,19 +154,6 @@ class Pipeline:
     def _unit_size(self) -> int:
         """What a batch-scoped step sees at once: one batch when streaming, everything in full mode."""
         return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
-
-    def _step_context(self, name: str) -> StepContext:
-        base = self._read_context
-        return StepContext(
-            base_dir=base.base_dir,
-            now=base.now,
-            params=base.params,
-            environ=base.environ,
-            run_id=base.run_id,
-            stream=base.stream,
-            warn=base.warn,
-            step=name,
-        )
 
     @staticmethod
     def _prepared(before: Cutter | None, start: Position | None, chunk: Batch) -> list[tuple[Position | None, Batch]]:
@@ -221,14 +198,8 @@ class Pipeline:
             if self._settings.sink is not None:
                 self._settings.sink(batch)
             return len(batch), ()
-        try:
+        with attributed("load", batch.seq):
             receipt = await writer.write(batch)
-        except ComponentError as error:
-            raise error.at(step="load", batch=batch.seq) from error.__cause__
-        except EtlctlError:
-            raise
-        except Exception as error:
-            raise FatalError(f"{type(error).__name__}: {error}").at(step="load", batch=batch.seq) from error
         return receipt.records, receipt.rejected
 
     def _letters(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> list[DeadLetter]:
@@ -256,7 +227,8 @@ class Pipeline:
             return
         await self._ready()
         began = time.perf_counter()
-        published = await _named("load", writer.finish())
+        with attributed("load"):
+            published = await writer.finish()
         self.account.load.seconds += time.perf_counter() - began
         self.account.publish(published)
 
@@ -289,18 +261,6 @@ def _outer_position(cut: Cut) -> Cut:
     """Unpack the position of a batch whose chunk was a batch already."""
     inner = cut.batch.position["at"]
     return replace(cut, batch=replace(cut.batch, position=inner)) if inner is not None else cut
-
-
-async def _named(step: str, call: Awaitable[T]) -> T:
-    """Await a component's call and attach the step's name to what it raises."""
-    try:
-        return await call
-    except ComponentError as error:
-        raise error.at(step=step) from error.__cause__
-    except EtlctlError:
-        raise
-    except Exception as error:
-        raise FatalError(f"{type(error).__name__}: {error}").at(step=step) from error
 
 
 async def _quietly(call: Awaitable[None], warn: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from etlctl.batch import Batch, Position
-from etlctl.errors import ComponentError, EtlctlError, FatalError
+from etlctl.engine.attribution import attributed
 from etlctl.sdk.context import ReadContext
 from etlctl.sdk.extractor import Extractor
 
@@ -32,23 +32,19 @@ async def read_chunks(
         return
     chunks = extractor.read(replace(ctx, position=start))
     try:
-        async for chunk in chunks:
-            size = len(chunk) + len(chunk.rejected)
-            if skip >= size > 0:
-                skip -= size
-                start = chunk.position
-                continue
-            last = left is not None and size - skip >= left
-            cut = _part(chunk, skip, skip + left if left is not None and last else size)
-            yield start, cut
-            if last:
-                return
-            left = left - (size - skip) if left is not None else None
-            start, skip = chunk.position, 0
-    except EtlctlError as error:
-        raise (error.at(step=ctx.step) if isinstance(error, ComponentError) else error) from error.__cause__
-    except Exception as error:
-        raise FatalError(f"{type(error).__name__}: {error}").at(step=ctx.step) from error
+        with attributed(ctx.step):
+            async for chunk in chunks:
+                size = len(chunk) + len(chunk.rejected)
+                if skip and skip >= size:
+                    skip -= size
+                    start = chunk.position
+                    continue
+                last = left is not None and size - skip >= left
+                yield start, _part(chunk, skip, skip + left if left is not None and last else size)
+                if last:
+                    return
+                left = left - (size - skip) if left is not None else None
+                start, skip = chunk.position, 0
     finally:
         closing = getattr(chunks, "aclose", None)
         if closing is not None:

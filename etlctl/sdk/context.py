@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +14,7 @@ from etlctl.batch import Position
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound="Context")
 
 
 def _utc_now() -> datetime:
@@ -45,6 +46,15 @@ class Context:
     def path(self, text: str) -> Path:
         """Return a path of the contract, relative ones starting at ``base_dir``; ``~`` is the home folder."""
         return self.base_dir / Path(text).expanduser()
+
+    def shared_with(self, kind: type[C], **own: Any) -> C:
+        """Return a context of another kind that shares what all components of the run share.
+
+        Args:
+            kind: The context's class.
+            own: What only that kind has.
+        """
+        return kind(**{field.name: getattr(self, field.name) for field in fields(Context)}, **own)
 
     @staticmethod
     async def run_cpu(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
