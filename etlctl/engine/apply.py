@@ -224,8 +224,8 @@ def _apply_frame(group: _Group, applied: Applied) -> bool:
     if frame is None:
         return False
     began = time.perf_counter()
-    plan = FramePlan(frame)
     try:
+        plan = FramePlan(frame)
         for step, ctx, _ in group.members():
             step.operation.frame(plan, ctx)
         out = plan.lazy.collect()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
@@ -60,7 +61,7 @@ def decompress(stream: BinaryIO, compression: Literal["none", "gzip", "zstd", "z
     return io.BufferedReader(raw, buffer_size=_BLOCK)
 
 
-class _Decoder:
+class _Decoder(ABC):
     """Turns compressed blocks into plain ones; knows whether it stands between two whole members."""
 
     label = ""
@@ -69,8 +70,9 @@ class _Decoder:
     def __init__(self) -> None:
         self.whole = True
 
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
-        raise NotImplementedError
+        """Return what a block decodes to."""
 
 
 class _GzipDecoder(_Decoder):

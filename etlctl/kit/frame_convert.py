@@ -109,7 +109,9 @@ def _temporal(source: pl.Expr, text: pl.Expr, kind: str, options: TypeOptions, s
     dtype: pl.DataType
     if kind == "datetime":
         zone = "UTC" if zoned else None
-        made = text.str.to_datetime(chrono, time_unit="us", time_zone=zone, strict=False, cache=False)
+        # Looking up a text that was parsed before is quicker than parsing it again, where texts do come again.
+        again = 2 * len(set(sample)) <= len(sample)
+        made = text.str.to_datetime(chrono, time_unit="us", time_zone=zone, strict=False, cache=again)
         dtype = pl.Datetime("us", zone)
     elif kind == "date":
         made, dtype = text.str.to_date(chrono, strict=False), pl.Date()

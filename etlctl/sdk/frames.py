@@ -23,6 +23,25 @@ class FrameUnsupported(Exception):  # noqa: N818
     """The frame form cannot handle this batch; the rows form can."""
 
 
+def _check_names(schema: Mapping[str, pl.DataType]) -> None:
+    """Refuse names that are not plain to Polars: ``*`` and ``^…$`` mean several columns or none wherever it reads them.
+
+    Raises:
+        FrameUnsupported: A column or a field of a struct has such a name, or that of a hidden column.
+    """
+    for name, dtype in schema.items():
+        if name in {"*", ORDINAL, SUSPECT} or (name.startswith("^") and name.endswith("$")):
+            raise FrameUnsupported(f"column {name!r}")
+        while isinstance(dtype, pl.List | pl.Array):
+            dtype = _instance(dtype.inner)
+        if isinstance(dtype, pl.Struct):
+            _check_names({field.name: _instance(field.dtype) for field in dtype.fields})
+
+
+def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype
+
+
 class FramePlan:
     """A lazy plan with its column types tracked by hand, so that no step needs to collect a schema.
 
@@ -32,12 +51,15 @@ class FramePlan:
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
+        _check_names(frame.schema)
         self.schema: dict[str, pl.DataType] = dict(frame.schema)
         hidden = [
             pl.int_range(pl.len(), dtype=pl.UInt32).alias(ORDINAL),
             pl.lit(False).alias(SUSPECT),
         ]
-        self.lazy: pl.LazyFrame = frame.lazy().with_columns(hidden)
+        # Columns in pieces that do not match the new ones would be put together again at every step.
+        whole = frame.rechunk() if frame.n_chunks() > 1 else frame
+        self.lazy: pl.LazyFrame = whole.lazy().with_columns(hidden)
         self.guarded = False
 
     def suspect(self, *conditions: pl.Expr) -> None:
@@ -60,6 +82,7 @@ class FramePlan:
         if not columns:
             self.suspect(*suspects)
             return
+        _check_names({name: dtype for name, (_, dtype) in columns.items()})
         made = [expression.alias(name) for name, (expression, _) in columns.items()]
         guards = [condition.fill_null(value=False) for condition in suspects]
         if guards:
@@ -70,6 +93,7 @@ class FramePlan:
 
     def select(self, columns: Mapping[str, tuple[pl.Expr, pl.DataType]]) -> None:
         """Keep just these columns, in this order; hidden columns stay."""
+        _check_names({name: dtype for name, (_, dtype) in columns.items()})
         made = [expression.alias(name) for name, (expression, _) in columns.items()]
         self.lazy = self.lazy.select([*made, pl.col(ORDINAL), pl.col(SUSPECT)])
         self.schema = {name: dtype for name, (_, dtype) in columns.items()}
