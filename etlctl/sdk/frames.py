@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 ORDINAL = "__etlctl_ordinal"
 """Hidden column: 0-based ordinal of the source record in its batch."""
@@ -29,16 +30,17 @@ def _check_names(schema: Mapping[str, pl.DataType]) -> None:
     Raises:
         FrameUnsupported: A column or a field of a struct has such a name, or that of a hidden column.
     """
-    for name, dtype in schema.items():
+    for name, declared in schema.items():
         if name in {"*", ORDINAL, SUSPECT} or (name.startswith("^") and name.endswith("$")):
             raise FrameUnsupported(f"column {name!r}")
+        dtype = declared
         while isinstance(dtype, pl.List | pl.Array):
             dtype = _instance(dtype.inner)
         if isinstance(dtype, pl.Struct):
             _check_names({field.name: _instance(field.dtype) for field in dtype.fields})
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+def _instance(dtype: DataTypeClass | pl.DataType) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype
 
 

@@ -21,6 +21,10 @@ _PER_SECOND = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _ZONED_UTC = "UTC"
 
 
+_REPEATED = 4
+"""A column whose values come at least so often on average is worth looking up."""
+
+
 def inner_types(dtype: pl.DataType) -> Iterator[pl.DataType]:
     """Yield a type and every type nested in it."""
     yield dtype
@@ -59,13 +63,19 @@ def has_patterns(dtype: pl.DataType) -> bool:
     )
 
 
-def text_columns(frame: pl.DataFrame) -> list[pl.Expr]:
-    """Return expressions for the columns whose values Polars would print otherwise than we do."""
-    return [
-        as_text(pl.nth(place), column.dtype, fractions=_has_fractions(column)).alias(column.name)
-        for place, column in enumerate(frame.get_columns())
-        if needs_text(column.dtype)
-    ]
+def text_columns(frame: pl.DataFrame) -> list[pl.Expr | pl.Series]:
+    """Return columns or expressions for those whose values Polars would print otherwise than we do."""
+    return [_text_column(place, column) for place, column in enumerate(frame.get_columns()) if needs_text(column.dtype)]
+
+
+def _text_column(place: int, column: pl.Series) -> pl.Expr | pl.Series:
+    """Put a column into words; times that come again and again are put into words once, which costs far more."""
+    if isinstance(column.dtype, pl.Datetime):
+        distinct = column.unique()
+        if _REPEATED * distinct.len() <= column.len():
+            text = as_text(pl.nth(0), column.dtype, fractions=_has_fractions(distinct))
+            return column.replace_strict(distinct, distinct.to_frame().select(text).to_series(), return_dtype=pl.String)
+    return as_text(pl.nth(place), column.dtype, fractions=_has_fractions(column)).alias(column.name)
 
 
 def _has_fractions(column: pl.Series) -> bool:
