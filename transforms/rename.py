@@ -59,14 +59,15 @@ class Rename(Operation):
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
         """Rename the fields of every record."""
         records = rows.records
-        layouts: dict[tuple[str, ...], tuple[str, ...]] = {}  # records of a slice mostly have the same fields
+        moves = list(self._moves().items())
+        targets = frozenset(self._moves().values())
+        simple = targets.isdisjoint(self.fields)
         for position, record in enumerate(records):
-            names = tuple(record)
-            layout = layouts.get(names)
-            if layout is None:
-                layout = layouts[names] = self._layout(names)
-            if layout:
-                records[position] = dict(zip(layout, record.values(), strict=True))
+            if simple and record.keys().isdisjoint(targets):
+                # Renamed fields come last: moving a few is four times as fast as building the record anew.
+                for old, new in moves:
+                    if old in record:
+                        record[new] = record.pop(old)
             elif (taken := self._taken(record)) is not None:
                 source, target = taken
                 text = (
@@ -76,11 +77,6 @@ class Rename(Operation):
                 rows.reject(position, "rename.collision", text, field=target)
             else:
                 records[position] = self._renamed(record)
-
-    def _layout(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the new names of a record's fields; nothing when two fields would get the same name."""
-        made = tuple(self.fields.get(name, name) for name in names)
-        return made if len(set(made)) == len(made) else ()
 
     def _moves(self) -> dict[str, str]:
         return {old: new for old, new in self.fields.items() if old != new}

@@ -13,7 +13,6 @@ from typing import Any
 from etlctl.diagnostics import Diagnostic, Span
 
 PathKey = tuple[str | int, ...]
-_LINE_ENDS = re.compile("\n|\x85|\u2028|\u2029")
 _ESCAPE_LENGTHS = {"x": 4, "u": 6, "U": 10}
 
 
@@ -86,11 +85,11 @@ class Document:
     @cached_property
     def lines(self) -> list[str]:
         """The lines of the file, without their ends."""
-        return _LINE_ENDS.split(self.text)
+        return self.text.split("\n")
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [0, *(match.end() for match in _LINE_ENDS.finditer(self.text))]
+        return [0, *(place + 1 for place, char in enumerate(self.text) if char == "\n")]
 
     def has(self, path: PathKey) -> bool:
         """Tell whether something stands at the path."""

@@ -39,7 +39,7 @@ _WANTED = {
     "time": "a time such as 06:00:00",
     "callable": "a function",
 }
-_PREFIX = re.compile("^(?:Input should be|(?:String|List|Tuple|Dictionary) should) ")
+_PREFIX = re.compile("^(?:Input should be|(?:String|List|Tuple|Dictionary|Value) should) ")
 """How pydantic begins its sentences."""
 _TYPE_ENDINGS = ("_type", "_parsing", "_from_float", "_attributes_type", "none_required", "_str")
 _STRUCTURAL = frozenset({"missing", "extra_forbidden"})  # true whatever a value turns out to be
@@ -119,9 +119,9 @@ def shown_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…'"
 

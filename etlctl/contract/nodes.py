@@ -61,11 +61,13 @@ def read_document(path: Path, file: str | None = None) -> Document:
     shown = str(path) if file is None else file
     document = Document(shown, path)
     try:
-        raw = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+        # Not stat: the size of a pipe or a device says nothing, and it may never end.
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         document.problems.append(Code.unreadable_file.at(shown, None, f"cannot read the file: {error.strerror}"))
         return document
-    if raw is None:
+    if len(raw) > MAX_BYTES:
         message = f"the file is larger than {MAX_BYTES // 1024} KiB"
         document.problems.append(
             Code.yaml_limit.at(shown, None, message, help="a contract is a page of YAML, not data")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from etlctl.run import ProcessingMode
 
@@ -97,6 +99,18 @@ class FieldRule(Section):
     """Regular expression the text must match somewhere."""
     description: str | None = None
     """What it means, for the reader."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_an_expression(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)
+                    re.compile(pattern)
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return pattern
 
 
 class RecordSchema(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ class ChunkView:
         # A step that sees a whole batch may change its order; where to cut is then told by the ordinals in order.
         self._cuts = sorted(ordinals) if ordinals is not None and self._reordered else ordinals
         self._bad = [rejection.index for rejection in chunk.source.rejected]
+        self._before_bad = [bad - place for place, bad in enumerate(self._bad)]
         self._refused = sorted(chunk.applied.refused, key=lambda refused: refused.rejection.index)
         self._refused_at = [refused.rejection.index for refused in self._refused]
         for tally in chunk.applied.tallies:
@@ -121,12 +122,7 @@ class ChunkView:
                 step.seconds += tally.seconds
 
     def _source_ordinal(self, readable: int) -> int:
-        ordinal = readable
-        for bad in self._bad:
-            if bad > ordinal:
-                break
-            ordinal += 1
-        return ordinal
+        return readable + bisect_right(self._before_bad, readable)
 
     def _raw(self, readable: list[int]) -> list[Any]:
         """Return source records as they were read."""

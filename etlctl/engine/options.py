@@ -90,7 +90,7 @@ class RunSettings:
         run_id: ``run_…``.
         mode: How far the stages overlap.
         batch_size: Source records per batch.
-        chunk_bytes: Bytes worth reading at once: small enough that reading, steps and writing overlap from early on.
+        chunk_bytes: Bytes worth reading at once.
         queue_depth: Chunks or batches that may wait between two stages.
         max_records: Stop after so many source records.
         max_memory_mb: Stop cleanly when the process holds more than this many MiB.
@@ -104,7 +104,7 @@ class RunSettings:
     run_id: str
     mode: ProcessingMode = ProcessingMode.full
     batch_size: int = 50_000
-    chunk_bytes: int = 4 << 20
+    chunk_bytes: int = 8 << 20
     queue_depth: int = 2
     max_records: int | None = None
     max_memory_mb: int | None = None

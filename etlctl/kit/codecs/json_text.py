@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -76,8 +76,7 @@ def _dump(value: Any, field: str | None) -> bytes:
 def _default(value: Any) -> Any:
     """Encode what orjson leaves to us; Fragment puts the digits of a decimal into the text as they are."""
     if type(value) is datetime:  # by far the most frequent one: without the calls that the rare ones make
-        text = value.isoformat()
-        return f"{text[:-6]}Z" if text.endswith("+00:00") else text
+        return value.isoformat()[:-6] + "Z" if value.tzinfo is UTC else datetime_text(value)
     if isinstance(value, datetime | time):
         return datetime_text(value)
     if isinstance(value, date):
