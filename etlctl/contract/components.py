@@ -61,8 +61,10 @@ class Components:
         if entry is None or model is None:
             return None
         shorthand = getattr(model, "shorthand", None)
-        short = shorthand is not None and (getattr(model, "shorthand_only", False) or not isinstance(value, dict))
-        place = Place(part, f"operation {name!r}", path=path, inside=(shorthand,) if shorthand and short else ())
+        always = getattr(model, "shorthand_only", False)
+        short = shorthand is not None and (always or not isinstance(value, dict))
+        inside = (shorthand,) if shorthand and short else ()
+        place = Place(part, f"operation {name!r}", path=path, inside=inside, short=short and not always)
         found = check_options(model, {shorthand: value} if short else value, place, self.report)
         usable = entry.trusted or self.import_code
         return found if usable and isinstance(found, Operation) else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Document:
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [0, *(place + 1 for place, char in enumerate(self.text) if char == "\n")]
+        return [0, *accumulate(len(line) + 1 for line in self.lines[:-1])]
 
     def has(self, path: PathKey) -> bool:
         """Tell whether something stands at the path."""

@@ -58,6 +58,7 @@ class Place:
         deferred: Paths in the section whose value is not known yet.
         rereadable: Paths in the section whose text may be read as a YAML scalar.
         what: What the values belong to, for messages, such as ``extract type 'file'``.
+        short: The values are a shorthand, and a mapping of options may stand there as well.
     """
 
     part: Part
@@ -67,6 +68,7 @@ class Place:
     beside: Iterable[str] = ()
     deferred: Iterable[PathKey] = ()
     rereadable: Iterable[PathKey] = ()
+    short: bool = False
 
 
 def explain(model: type[BaseModel], error: ValidationError, place: Place) -> list[Diagnostic]:
@@ -128,6 +130,8 @@ def shown_value(value: Any) -> str:
 
 def _wrong_type(path: PathKey, group: list[ErrorDetails], place: Place) -> Diagnostic:
     wanted = list(dict.fromkeys(_WANTED.get(details["type"].split("_")[0], details["msg"]) for details in group))
+    if place.short and path == place.path:
+        wanted = list(dict.fromkeys((*wanted, "a mapping")))
     value = group[0]["input"]
     what = f"'{_dotted(path)}'" if path else place.what
     message = f"{what} must be {' or '.join(wanted)}, not {shown_value(value)}"

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from unicodedata import combining, east_asian_width
 from urllib.parse import quote
 
 from etlctl.contract.codes import Code
 from etlctl.diagnostics import Diagnostic, Severity, Span
 
 _TAB = "    "
+_LONGEST = 200
+"""Characters of a line that an excerpt shows at most."""
+_AROUND = 80
+"""Characters before the place that stay when a line is cut."""
 _COLORS = {Severity.error: "\x1b[1;31m", Severity.warning: "\x1b[1;33m"}
 _BOLD, _BLUE, _CYAN, _RESET = "\x1b[1m", "\x1b[1;34m", "\x1b[36m", "\x1b[0m"
 
@@ -112,14 +117,33 @@ def _excerpt(line: str | None, span: Span, note: str, width: int, paint: Painter
     if line is None:
         return ""
     end = span.end_column if span.end_line == span.line else len(line) + 1
-    before = line[: span.column - 1].replace("\t", _TAB)
-    marked = line[span.column - 1 : end - 1].replace("\t", _TAB)
-    underline = "^" * max(len(marked), 1) + (f" {note}" if note else "")
+    before, marked, after = line[: span.column - 1], line[span.column - 1 : end - 1], line[end - 1 :]
+    if len(before) + len(marked) > _LONGEST:
+        before = "…" + before[-_AROUND:] if len(before) > _AROUND else before
+        marked = marked[: _LONGEST - _AROUND]
+        after = line[span.column - 1 + len(marked) :]
+    room = max(_LONGEST - len(before) - len(marked), 0)
+    after = after[:room] + "…" if len(after) > room else after
+    before, marked, after = map(_printable, (before, marked, after))
+    underline = "^" * max(_cells(marked), 1) + (f" {note}" if note else "")
     bar = paint("|", _BLUE)
     number = paint(f"{span.line:>{width}}", _BLUE)
-    shown = line.replace("\t", _TAB).rstrip()
+    shown = (before + marked + after).rstrip()
     gap = " " * width
-    return f"{number} {bar} {shown}\n{gap} {bar} {' ' * len(before)}{paint(underline, mark)}\n"
+    return f"{number} {bar} {shown}\n{gap} {bar} {' ' * _cells(before)}{paint(underline, mark)}\n"
+
+
+def _printable(text: str) -> str:
+    """Return a text that does nothing to a terminal but fill it."""
+    text = text.replace("\t", _TAB)
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes (Unicode UAX #11: wide characters take two)."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> list[dict[str, Any]]:

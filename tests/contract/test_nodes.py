@@ -191,3 +191,16 @@ def test_places_inside_any_text_are_inside_the_file(text: str, style: str) -> No
         assert span.column <= len(line) + 1
         if char.isalpha():
             assert line[span.column - 1] in {char, "\\"}
+
+
+def test_lines_end_where_editors_end_them() -> None:
+    document = parse("a: 'x\u2028y'\n# \x85 \u2029\nb: [\n  c\n]\n")
+    assert document.value_span(("b", 0)) is not None
+    assert document.value_span(("b", 0)).line == 4  # type: ignore[union-attr]
+    assert len(document.lines) == document.text.count("\n") + 1
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without an end")
+def test_a_file_without_an_end_is_not_read_to_the_end() -> None:
+    document = read_document(Path("/dev/zero"))
+    assert [found.code for found in document.problems] == ["E103"]

@@ -35,6 +35,34 @@ def test_full_underlines_characters_not_bytes(tmp_path: Path) -> None:
     assert lines[3] == "  = help: try é"
 
 
+def test_full_underlines_wide_and_combining_characters_by_their_width(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("日e\u0301: 本x\n", encoding="utf-8")
+    lines = full([finding(str(file), message="m", span=Span(1, 6, 1, 8))]).splitlines()
+    assert lines[2] == "  | " + " " * 5 + "^^^"
+
+
+def test_full_shows_the_part_of_a_long_line_that_matters(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("k: " + "a" * 500_000 + "WRONG" + "b" * 500_000 + "\n", encoding="utf-8")
+    lines = full([finding(str(file), message="m", span=Span(1, 500_004, 1, 500_009))]).splitlines()
+    assert len(lines[1]) < 220
+    start = lines[2].index("^")
+    assert lines[1][start : start + 5] == "WRONG"
+    assert lines[2].count("^") == 5
+    assert lines[1].startswith("1 | …a")
+    assert lines[1].endswith("b…")
+
+
+def test_full_sends_no_control_characters_to_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("k: \x1b[31m\u202ered\n", encoding="utf-8")
+    text = full([finding(str(file), message="m", span=Span(1, 4, 1, 5))])
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "k: \ufffd[31m\ufffdred" in text
+
+
 def test_colour_only_when_asked() -> None:
     assert "\x1b[" in full([finding("a.yaml")], color=True)
     assert "\x1b[" not in full([finding("a.yaml")])
