@@ -199,8 +199,8 @@ class File(Extractor):
                 yield batch
 
     def fields(self, base_dir: str) -> dict[str, str] | None:
-        """Return the columns in the headers of the files, when they agree."""
-        if "-" in self.paths:
+        """Return the columns in the headers of the files, when they agree; whole trees are not searched for them."""
+        if any(path == "-" or "**" in path for path in self.paths):
             return None
         try:
             sources = self._sources(Path(base_dir), threading.Event())[:_HEADERS_LOOKED_AT]

@@ -444,3 +444,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(int(out.stdout))
     path.unlink()
     assert peaks[1] <= peaks[0] * 1.25
+
+
+def test_the_columns_of_whole_trees_are_not_looked_up(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+    assert File(path="*.csv").fields(str(tmp_path)) == {"x": "string", "y": "string"}
+    assert File(path="**/*.csv").fields(str(tmp_path)) is None
