@@ -7,6 +7,7 @@ EtlctlError
 │  ├─ RetryableError        waiting may help
 │  ├─ FatalError            waiting does not help
 │  │  ├─ SourceUnavailable  the remote source does not answer                 exit 6
+│  │  ├─ DestinationBusy    another run is writing the same destination       exit 75
 │  │  └─ OutputClosed       whoever read our output has had enough            exit 141
 │  └─ RecordRejected        one record is refused; the run goes on
 ├─ ConversionError          a batch cannot change form without loss           exit 1
@@ -103,6 +104,12 @@ class SourceUnavailable(FatalError):  # noqa: N818
     """The remote source does not answer or does not let us in."""
 
     exit_code = 6
+
+
+class DestinationBusy(FatalError):  # noqa: N818
+    """Another run is writing the same destination; trying again later can help."""
+
+    exit_code = 75
 
 
 class OutputClosed(FatalError):  # noqa: N818

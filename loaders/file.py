@@ -189,6 +189,11 @@ class File(Loader):
             target, compression = chosen(choice)
             job = Job(target, compression, self.appends, ctx.run_id or new_id("run"), ctx.warn)
             if path is None:
+                if sys.stdout is None:
+                    raise FatalError(
+                        "standard output is closed: there is nowhere to write to",
+                        help="leave it open, or write to a file",
+                    )
                 return Stream(sys.stdout.buffer, _STDOUT, job)
             self._check(path, as_parts=choice.as_parts)
             return PartFolder(path, job) if choice.as_parts else SingleFile(path, job)

@@ -1,8 +1,12 @@
-"""Ctrl-C and SIGTERM cancel a run cleanly: nothing half-written is published, and the exit code tells."""
+"""Ctrl-C and SIGTERM cancel a run cleanly: nothing half-written is published, and the exit code tells.
+
+A second one ends the process at once, for code that does not come back; the next run cleans up after it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -15,7 +19,7 @@ T = TypeVar("T")
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; SIGINT and SIGTERM cancel it.
+    """Run a coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once.
 
     Raises:
         typer.Exit: 130 after SIGINT, 143 after SIGTERM, once the run has cleaned up.
@@ -27,8 +31,11 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
         loop = asyncio.get_running_loop()
 
         def stop(number: int) -> None:
-            if not caught:
-                output.say(f"{signal.Signals(number).name}: stopping cleanly; nothing new is published")
+            name = signal.Signals(number).name
+            if caught:
+                output.say(f"{name} again: stopping at once; the next run cleans up what is left over")
+                os._exit(128 + number)
+            output.say(f"{name}: stopping cleanly; nothing new is published (once more: stop at once)")
             caught.append(number)
             task.cancel()
 

@@ -8,13 +8,14 @@ From the first step without a frame form on, the chunk travels as rows, in slice
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
 from etlctl.engine.attribution import attributed
+from etlctl.engine.channel import AbandonedError
 from etlctl.errors import ConversionError, FatalError
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
@@ -77,22 +78,34 @@ class Applied:
         return self.frame.height if self.frame is not None else len(self.records or ())
 
 
-def apply_steps(steps: Sequence[StepLike], chunk: Batch, contexts: Sequence[StepContext]) -> Applied:
+def _never() -> bool:
+    return False
+
+
+def apply_steps(
+    steps: Sequence[StepLike],
+    chunk: Batch,
+    contexts: Sequence[StepContext],
+    *,
+    stopped: Callable[[], bool] = _never,
+) -> Applied:
     """Run a chunk through all steps.
 
     Args:
         steps: The steps, in order.
         chunk: Records as the extractor gave them.
         contexts: One context per step.
+        stopped: Asked before each slice whether the run is over and the rest not wanted.
 
     Raises:
         ComponentError: A step cannot go on; the step's name is attached.
+        AbandonedError: The run is over.
     """
     applied = Applied(chunk.records, chunk.frame, None, len(chunk), [], [Tally() for _ in steps])
     position = 0
     while position < len(steps):
         end = _group_end(steps, position, as_frame=applied.frame is not None)
-        group = _Group(steps[position:end], contexts[position:end], applied.tallies[position:end])
+        group = _Group(steps[position:end], contexts[position:end], applied.tallies[position:end], stopped)
         if applied.frame is None:
             _apply_rows(group, applied)
         elif group.screening is not None:
@@ -111,6 +124,7 @@ class _Group:
     steps: Sequence[StepLike]
     contexts: Sequence[StepContext]
     tallies: Sequence[Tally]
+    stopped: Callable[[], bool] = _never
 
     @property
     def has_frame(self) -> bool:
@@ -174,6 +188,8 @@ def _apply_rows(group: _Group, applied: Applied) -> None:
     out_records: list[Record] = []
     out_ordinals: list[int] = []
     for start in range(0, len(records), size) or ([0] if group.whole else []):
+        if group.stopped():
+            raise AbandonedError
         # Steps change the top level in place; the source stays as it was, for the dead letters.
         part = RowSlice(
             [record.copy() for record in records[start : start + size]], list(ordinals[start : start + size])

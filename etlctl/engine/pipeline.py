@@ -7,6 +7,7 @@ each stage handles one item at a time. A stage that fails abandons its channels,
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -77,6 +78,7 @@ class Pipeline:
         self._warn = warn
         self._steps = [_RunStep(step.name, step.operation.fresh()) for step in plan.steps]
         self._whole = any(step.operation.scope is Scope.batch for step in plan.steps)
+        self._stopped = threading.Event()
         self.account = Account([StepCounts(step.name) for step in plan.steps])
 
     async def run(self) -> Account:
@@ -112,6 +114,7 @@ class Pipeline:
         try:
             await asyncio.wait(stages, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            self._stopped.set()
             await chunks.abandon()
             await cuts.abandon()
             # Only reading may wait for the outside world without end; the other stages end with the call they are in.
@@ -167,7 +170,7 @@ class Pipeline:
         self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position | None, Batch]
     ) -> list[Cut]:
         start, chunk = unit
-        applied = apply_steps(self._steps, chunk, contexts)
+        applied = apply_steps(self._steps, chunk, contexts, stopped=self._stopped.is_set)
         cuts = list(cutter.feed(AppliedChunk(chunk, applied, start)))
         return [_outer_position(cut) for cut in cuts] if self._whole else cuts
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from etlctl.errors import FatalError
+from etlctl.errors import DestinationBusy, FatalError
 from etlctl.kit.atomic import publish, sync_file, sync_folder, write_whole
 from etlctl.kit.file_lock import FileLock, LockTaken
 
@@ -53,7 +53,7 @@ class Draft:
             try:
                 return FileLock(self.folder / _LOCK, holder)
             except LockTaken as taken:
-                raise FatalError(
+                raise DestinationBusy(
                     f"cannot write {self.final}: {taken} is writing it now",
                     help="wait until that run has ended, or give this one another path",
                 ) from taken

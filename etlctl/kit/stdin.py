@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import BinaryIO, cast
 
+from etlctl.errors import FatalError
 from etlctl.kit.compression import Compression, decompress
 from etlctl.kit.sources import OpenSource
 
@@ -31,6 +32,10 @@ def stdin_source(compression: Compression, stop: threading.Event) -> OpenSource:
 
 
 def _open(stop: threading.Event) -> BinaryIO:
+    if sys.stdin is None:
+        raise FatalError(
+            "standard input is closed: there is nothing to read", help="pipe or redirect something into it"
+        )
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError, AttributeError):  # replaced by something that is no file

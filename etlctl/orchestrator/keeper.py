@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from etlctl.errors import StateError
 from etlctl.redact import Redactor
 from etlctl.run import RunResult
 
@@ -83,6 +84,10 @@ class RunKeeper:
             letters = self._ledger.count_dead_letters(run_id=result.run_id, examples=_EXAMPLES)
             path = write_report(result, letters, state_dir=self._state_dir, redactor=self.redactor, start=self._start())
             self._ledger.note_report(result.run_id, str(path))
+        except StateError:
+            if result.success:
+                raise
+            return result  # why the run failed matters more than that its report is missing
         finally:
             self._ledger.close()
         return replace(result, report=str(path))

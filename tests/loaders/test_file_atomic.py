@@ -18,7 +18,7 @@ import pytest
 from etlctl.loaders.file import File
 from loading import as_batch, context, leftovers
 
-from etlctl.errors import ConversionError, FatalError
+from etlctl.errors import ConversionError, DestinationBusy, FatalError
 from etlctl.sdk import Delivery
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,7 +204,7 @@ class TestTwoWritersAtOnce:
     @pytest.mark.parametrize("method", ["append", "replace"])
     async def test_the_second_is_told_who_holds_the_file(self, tmp_path, method) -> None:
         first = await File(path="o.csv", write_method=method).open(context(tmp_path, "run_first"))
-        with pytest.raises(FatalError, match=rf"run_first \(process {os.getpid()} on .*\) is writing it now"):
+        with pytest.raises(DestinationBusy, match=rf"run_first \(process {os.getpid()} on .*\) is writing it now"):
             await File(path="o.csv").open(context(tmp_path, "run_second"))
         await first.write(as_batch([{"a": 1}], 1))
         await first.finish()
