@@ -49,13 +49,14 @@ def started(root: Path) -> subprocess.Popen[str]:
 
 
 def test_a_signal_does_not_wait_for_the_whole_chunk(tmp_path: Path) -> None:
-    folder = slow(tmp_path, "time.sleep(0.0005)", 200_000)
+    folder = slow(tmp_path, "time.sleep(0.002)", 50_000)
     child = started(tmp_path)
-    began = time.monotonic()
     child.send_signal(signal.SIGTERM)
-    _, stderr = child.communicate(timeout=60)
+    try:
+        _, stderr = child.communicate(timeout=30)  # all its records would take 100 s and more
+    finally:
+        child.kill()
     assert child.returncode == 143, stderr
-    assert time.monotonic() - began < 20  # all its records would take 100 s and more
     assert sorted(path.name for path in folder.iterdir() if "out" in path.name) == []
     listed = subprocess.run(
         [sys.executable, "-m", "etlctl", "runs", "list", "--json"], cwd=tmp_path, capture_output=True, check=True
