@@ -13,7 +13,11 @@ EtlctlError
 ├─ ConversionError          a batch cannot change form without loss           exit 1
 ├─ LimitError               memory, error threshold, dead-letter budget       exit 5
 ├─ StateError               the ledger is behind, locked, damaged, busy       exit 7
-│  └─ NotInLedgerError      no such run or dead letter                        exit 2
+│  ├─ NotInLedgerError      no such run, dead letter or checkpoint            exit 2
+│  ├─ RunBusyError          another process holds the stream or the run key   exit 75
+│  ├─ FencedError           another process has taken the run over            exit 7
+│  └─ CheckpointError       damaged, of another contract, ahead of the data   exit 7
+├─ RunStopped               a signal or a caller stopped the run              exit 130, 143
 └─ ServiceError             an HTTP answer of the service
 """
 
@@ -160,6 +164,26 @@ class NotInLedgerError(StateError):
     """No run or dead letter has the id that was asked for, or several have it."""
 
     exit_code = 2
+
+
+class RunBusyError(StateError):
+    """Another process holds the stream or the run key now; the message names it."""
+
+    exit_code = 75
+
+
+class FencedError(StateError):
+    """Another process has taken the run over with a newer fence; nothing more was committed by this one."""
+
+
+class CheckpointError(StateError):
+    """A checkpoint cannot be gone by: damaged, of another contract, or ahead of what the destination holds."""
+
+
+class RunStopped(EtlctlError):  # noqa: N818
+    """A signal or a caller stopped the run; the batch in hand is safe."""
+
+    exit_code = 130
 
 
 class ServiceError(EtlctlError):

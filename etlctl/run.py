@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -99,6 +99,27 @@ class StepCounts:
     def to_dict(self) -> dict[str, Any]:
         """Return the counts by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAttempt:
+    """One try of a step that did not work out and was repeated, or ended the run.
+
+    Attributes:
+        position: 0-based place of the step in the run.
+        name: Where in the contract, such as ``load``.
+        batch: Number of the batch in hand, when one was.
+        started_at: UTC.
+        ended_at: UTC.
+        error: Why it failed.
+    """
+
+    position: int
+    name: str
+    batch: int | None
+    started_at: datetime
+    ended_at: datetime
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +232,11 @@ class RunResult(Mapping[str, Any]):
         error_help: What to do about the error.
         traceback: The traceback of the error, for reports and ``--debug``.
         peak_memory_mb: Largest resident memory seen between batches, in MiB.
+        reused: Nothing ran: this is the result of the run that had finished with the same run key or checkpoint before.
+        attempt: Which attempt of the run this was, from 1.
+        checkpoint_id: What to resume a run by that did not finish; None when it cannot be resumed.
+        run_key: Idempotency key of the run.
+        failed_step: The step that failed, such as ``load``.
     """
 
     run_id: str
@@ -232,6 +258,18 @@ class RunResult(Mapping[str, Any]):
     error_help: str | None = None
     traceback: str | None = field(default=None, repr=False)
     peak_memory_mb: float | None = None
+    reused: bool = False
+    attempt: int = 1
+    checkpoint_id: str | None = None
+    run_key: str | None = None
+    failed_step: str | None = None
+
+    @property
+    def resume_command(self) -> str | None:
+        """The command that carries on, for a run that did not finish and can be resumed."""
+        if self.success or self.checkpoint_id is None:
+            return None
+        return f"etlctl resume --checkpoint {self.checkpoint_id}"
 
     @property
     def success(self) -> bool:
@@ -274,7 +312,26 @@ class RunResult(Mapping[str, Any]):
             "peak_memory_mb": self.peak_memory_mb,
             "report": self.report,
             "params": dict(self.params),
+            "reused": self.reused,
+            "attempt": self.attempt,
+            "checkpoint_id": self.checkpoint_id,
+            "resume_command": self.resume_command,
+            "run_key": self.run_key,
+            "failed_step": self.failed_step,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
+        """Return the result of ``to_dict``; keys of other versions are left out."""
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        known["status"] = RunStatus(known["status"])
+        known["counts"] = Counts(**known["counts"])
+        known["steps"] = tuple(StepCounts(**step) for step in known.get("steps", ()))
+        known["destinations"] = tuple(known.get("destinations", ()))
+        for name in ("started_at", "ended_at"):
+            if known.get(name):
+                known[name] = datetime.fromisoformat(known[name])
+        return cls(**known)
 
     def __getitem__(self, key: str) -> Any:
         return self.to_dict()[key]

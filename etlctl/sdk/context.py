@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from etlctl.batch import Position
+from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,9 +98,22 @@ class WriteContext(Context):
     Attributes:
         step: Name of the place in the contract, for rejections.
         fence: Generation of the lease; a writer with an older one must not commit.
+        resume: This is a later attempt of a run: keep what it had committed. Otherwise what unfinished runs of the
+            stream left unpublished is removed.
+        publish_once: Nothing may be seen before ``finish`` (full mode); otherwise every commit may be seen.
+        commit_interval: Batches between two durable commits, as the user asked for; None: when it pays.
+        resumable: A run that fails may be resumed; otherwise nothing needs to be durable before ``finish``.
+        fields: The declared fields of the records to load, in order; empty when none are declared.
+        guard: Keeps a replace from emptying or shrinking what is there.
         dry_run: Nothing may be written.
     """
 
     step: str = "load"
     fence: int = 0
+    resume: bool = False
+    publish_once: bool = False
+    commit_interval: int | None = None
+    resumable: bool = True
+    fields: Mapping[str, DeclaredField] = field(default_factory=dict)
+    guard: ReplaceGuard = field(default_factory=ReplaceGuard)
     dry_run: bool = False

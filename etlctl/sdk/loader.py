@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeAlias
 
 from etlctl.batch import Batch, Encoded, Position, Record, Rejection
+from etlctl.errors import FatalError
 from etlctl.sdk.component import Component
 from etlctl.sdk.context import WriteContext
 
@@ -23,19 +26,36 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CommitToken:
-    """The last batch a destination holds, written in the same commit as its rows.
+    """The last batch a destination holds, written in the same commit as its rows: the truth a resumed run goes by.
 
     Attributes:
         stream: Contract and parameter set.
-        seq: Number of the batch, from 1.
-        fence: Generation of the lease that wrote it.
-        position: What the extractor must read next.
+        run: The run that wrote it, ``run_…``. A resumed run keeps its id.
+        seq: Number of the batch in the run, from 1; 0 before the first.
+        fence: Generation of the lease that wrote it. Never goes down.
+        position: What the engine must read next (the position of batch ``seq``); None before the first batch.
+        account: Counts of the run up to and with this batch, as JSON values. Only the engine looks into it.
+        finished: The run has published everything; only its record in the ledger may be missing.
+        visible: Rows of this run's batches can be seen in the destination already, although it has not finished.
     """
 
     stream: str
+    run: str
     seq: int
     fence: int
-    position: Position
+    position: Position | None
+    account: Mapping[str, Any] = field(default_factory=dict)
+    finished: bool = False
+    visible: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the token as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CommitToken:
+        """Return the token of ``to_dict``; keys of later versions are left out."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +65,7 @@ class Receipt:
     Attributes:
         records: Records taken.
         rejected: Records refused by the destination for their data; ``index`` is their place in the batch.
-        durable: The rows are safe against a crash now; otherwise they are once ``finish`` returns.
+        durable: The rows are safe against a crash now, without a token: for writers that keep none.
     """
 
     records: int
@@ -70,10 +90,26 @@ Encoder: TypeAlias = Callable[[list[Record]], Encoded]
 
 
 class Writer(ABC):
-    """Takes batches in order; nothing is visible under its final name before ``finish``, unless the mode appends."""
+    """Takes batches in order and makes them durable together with a commit token.
+
+    The engine calls, from one task at a time: ``committed``, then for each batch ``write`` and ``commit``, then
+    ``finish``, and ``close`` once the ledger knows that the run is over. A run that fails or is stopped ends with
+    ``suspend`` when it may be resumed and with ``abort`` otherwise.
+
+    A writer that only knows ``write``, ``finish`` and ``abort`` is fine: then nothing is durable before ``finish``, and
+    a run that died starts over.
+    """
+
+    keeps_tokens: ClassVar[bool] = False
+    """The destination keeps commit tokens, so that a resumed run can go by them (exactly once)."""
 
     async def committed(self) -> CommitToken | None:
-        """Return the token of the last batch the destination holds durably, or None."""
+        """Return the token the destination holds for this stream, whichever run wrote it, or None.
+
+        Called once, right after ``open``. Whatever this run wrote and did not commit must be gone by then. A writer
+        with a newer fence than the token's claims the destination here or in ``open``: from then on an older one
+        cannot commit any more.
+        """
         return None
 
     def encoder(self) -> Encoder | None:
@@ -87,20 +123,52 @@ class Writer(ABC):
 
     @abstractmethod
     async def write(self, batch: Batch) -> Receipt:
-        """Write one batch. With an encoder, rows arrive as ``batch.encoded``, their refusals already accounted for.
+        """Write one batch, without committing it. With an encoder, rows arrive as ``batch.encoded``.
+
+        The records the receipt rejects are in the dead letters before ``commit`` is called: that is why these are two.
 
         Raises:
-            RetryableError: Trying the same batch again may help; nothing of it was kept.
+            RetryableError: Trying the same batch again may help; nothing of this batch was kept.
             FatalError: It will not help.
         """
 
+    async def commit(self, token: CommitToken, *, now: bool = False) -> bool:  # noqa: ARG002
+        """Make everything written so far durable, in one step with the token.
+
+        Args:
+            token: What the destination is to hold; its ``seq`` is that of the last batch written.
+            now: Do not put it off.
+
+        Returns:
+            Whether it is durable. A writer whose rows cannot be seen before ``finish`` may put it off to a later call,
+            because making files safe is slow; see ``WriteContext.commit_interval``.
+
+        Raises:
+            FencedError: A writer with a newer fence has taken over; nothing was committed.
+            RetryableError: Trying the same batch again may help; nothing of this batch was kept.
+        """
+        return False
+
     @abstractmethod
     async def finish(self) -> Published:
-        """Publish everything that was written and release what the writer holds."""
+        """Publish everything that was written, marking the token as finished in the same step.
+
+        What a resumed run needs to find out that this happened stays until ``close``.
+
+        Raises:
+            LimitError: The replace guard refuses it; the old data stays.
+        """
+
+    async def suspend(self) -> None:
+        """Let go, keeping what is committed for a later attempt of this run; what is not committed is undone."""
+        await self.abort()
 
     @abstractmethod
     async def abort(self) -> None:
-        """Give up: remove what is unfinished, release what the writer holds, leave published data as it was."""
+        """Give up: remove everything of this run that is not visible yet, release what the writer holds."""
+
+    async def close(self) -> None:  # noqa: B027 - most writers have nothing left to do
+        """Release what the writer still holds: the ledger knows that the run is over. Called only after ``finish``."""
 
 
 class Loader(Component):
@@ -117,3 +185,31 @@ class Loader(Component):
         Raises:
             FatalError: It cannot be written (no permission, no such table, an impossible option).
         """
+
+    def additive(self) -> Loader:
+        """Return the loader that adds to what this one writes, for records that come later (replayed dead letters).
+
+        Replacing becomes appending; upserts, updates and deletes stay what they are.
+
+        Raises:
+            FatalError: This destination cannot be added to.
+        """
+        raise FatalError(f"{type(self).__name__} cannot add records to what a run has written")
+
+    def scratch(self, folder: Path, ctx: WriteContext) -> Self:  # noqa: ARG002
+        """Return this loader with a destination inside a folder instead of the real one, for proofs and trials.
+
+        What the run would find in the real destination (a file to append to, a table and its rows) is copied there.
+
+        Raises:
+            FatalError: The destination cannot be imitated in a folder.
+        """
+        raise FatalError(f"{type(self).__name__} has no scratch destination")
+
+    async def contents(self, ctx: WriteContext) -> Counter[str]:  # noqa: ARG002
+        """Return how often each record is in the destination now, records as canonical JSON text.
+
+        Raises:
+            FatalError: The destination cannot be read back.
+        """
+        raise FatalError(f"what {type(self).__name__} writes cannot be read back")
