@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -69,7 +69,7 @@ class Counts:
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts by name."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _COUNTS}
 
 
 @dataclass(slots=True)
@@ -98,7 +98,12 @@ class StepCounts:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts by name."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _STEP_COUNTS}
+
+
+# Called for every batch: dataclasses.asdict is ten times slower.
+_COUNTS = tuple(one.name for one in fields(Counts))
+_STEP_COUNTS = tuple(one.name for one in fields(StepCounts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,8 @@ class UniqueCheck(Screening):
     fields: tuple[str, ...]
     """Fields whose values must differ from record to record; null is not compared."""
 
+    remembers: ClassVar[bool] = True
+
     _seen: dict[str, set[Any]] = PrivateAttr(default_factory=dict)
 
     def fresh(self) -> UniqueCheck:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
-from etlctl.batch import Position
 from etlctl.engine.cutter import Cut
 from etlctl.engine.options import BudgetLike
 from etlctl.errors import FatalError, LimitError
@@ -26,8 +27,8 @@ class Account:
         steps: The account of each step.
         load: The account of loading.
         batches: Batches done.
+        failed_batches: Batches that failed after all retries and went to the dead letters as a whole.
         would_load: Records that a dry run would have loaded.
-        position: What to read next after the last batch.
         published: What the writer made visible at the end.
     """
 
@@ -36,8 +37,8 @@ class Account:
     extract: StepCounts = field(default_factory=lambda: StepCounts("extract"))
     load: StepCounts = field(default_factory=lambda: StepCounts("load"))
     batches: int = 0
+    failed_batches: int = 0
     would_load: int = 0
-    position: Position | None = None
     published: Published | None = None
 
     def add(self, cut: Cut, loaded: int, refused: int, *, dry: bool) -> None:
@@ -62,7 +63,6 @@ class Account:
         self.would_load += loaded if dry else 0
         self.counts.add(replace(counts, loaded=0) if dry else counts)
         self.batches += 1
-        self.position = cut.batch.position
         unreadable = cut.counts.rejected - sum(step.rejected for step in cut.steps)
         self.extract.records_in += counts.extracted
         self.extract.records_out += counts.extracted - unreadable
@@ -72,6 +72,61 @@ class Account:
         self.load.rejected += refused
         for total, step in zip(self.steps, cut.steps, strict=True):
             _add_step(total, step)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the account as JSON values, for commit tokens and checkpoints."""
+        return {
+            "counts": self.counts.to_dict(),
+            "steps": [step.to_dict() for step in (self.extract, *self.steps, self.load)],
+            "batches": self.batches,
+            "failed_batches": self.failed_batches,
+        }
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Go on from an account that was kept; one of other steps keeps only its totals.
+
+        Args:
+            values: As of ``to_dict``; empty for the beginning.
+        """
+        self.counts = Counts(**values.get("counts", {}))
+        self.batches, self.failed_batches = values.get("batches", 0), values.get("failed_batches", 0)
+        kept = {step["name"]: StepCounts(**step) for step in values.get("steps", ())}
+        self.extract, self.load = kept.get("extract", StepCounts("extract")), kept.get("load", StepCounts("load"))
+        names = [step.name for step in self.steps]
+        if values and len(values["steps"]) == len(names) + 2:
+            self.steps = [StepCounts(**step) for step in values["steps"][1:-1]]
+        else:
+            self.steps = [StepCounts(name) for name in names]
+
+    def check_threshold(self, threshold: float | None, *, final: bool = False) -> None:
+        """Hold failed batches and rejected records against the error threshold.
+
+        While the run goes on, batches are judged from the third on and records from 1,000 on: more than the share
+        ends it. In the end the share of failed batches must be below the threshold.
+
+        Args:
+            threshold: Share that is acceptable, 0 to 1.
+            final: The run is over.
+
+        Raises:
+            LimitError: There are more.
+        """
+        if threshold is None:
+            return
+        failed, batches = self.failed_batches, self.batches
+        too_many = failed and failed >= batches * threshold if final else failed > batches * threshold and batches >= 3
+        if too_many:
+            raise LimitError(
+                f"{failed:,} of {batches:,} batches failed after all retries; error_threshold allows less than "
+                f"{100 * threshold:g} %",
+                help="their records are in the dead letters: etlctl dead-letters list",
+            )
+        rejected, extracted = self.counts.rejected, self.counts.extracted
+        if rejected > extracted * threshold and (final or extracted >= _JUDGE_SHARE_FROM):
+            raise LimitError(
+                f"{rejected:,} of {extracted:,} records were rejected; error_threshold allows {100 * threshold:g} %",
+                help="see them with: etlctl dead-letters list",
+            )
 
     def check_budget(self, budget: BudgetLike | None, *, final: bool = False) -> None:
         """Hold the rejected records against the dead-letter budget.
@@ -137,4 +192,4 @@ def _add_step(total: StepCounts, step: StepCounts) -> None:
 
 
 def _over_budget(message: str) -> LimitError:
-    return LimitError(message, help="see them with: etlctl dead-letters list; nothing new was published")
+    return LimitError(message, help="see them with: etlctl dead-letters list; nothing more was published")

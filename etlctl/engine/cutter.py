@@ -95,13 +95,16 @@ class Cutter:
         step_names: Names of the steps, in order.
         batch_size: Source records per batch.
         encoder: Turns rows into what the writer takes as soon as they are there; frames stay frames.
+        done: Batches of the run that were done before.
     """
 
-    def __init__(self, step_names: Sequence[str], batch_size: int, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, step_names: Sequence[str], batch_size: int, encoder: Encoder | None = None, *, done: int = 0
+    ) -> None:
         self._names = list(step_names)
         self._size = batch_size
         self._encoder = encoder
-        self._seq = 0
+        self._seq = done
         self._pending = self._empty()
 
     def _empty(self) -> _Pending:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from etlctl.batch import Batch, Position
+from etlctl.checkpoint import Checkpoint
 from etlctl.engine.apply import StepLike
-from etlctl.run import Counts, DeadLetter, ProcessingMode, RunResult
+from etlctl.run import Counts, DeadLetter, ProcessingMode, RunResult, StepAttempt
 from etlctl.sdk.extractor import Extractor
-from etlctl.sdk.loader import Loader
+from etlctl.sdk.guard import DeclaredField, ReplaceGuard
+from etlctl.sdk.loader import CommitToken, Loader
 
 
 class BudgetLike(Protocol):
@@ -58,21 +60,75 @@ class RunPlan(Protocol):
     def loader(self) -> Loader:
         """Where they go."""
 
+    @property
+    def fields(self) -> Mapping[str, DeclaredField]:
+        """Declared fields of the records to load."""
+
+    @property
+    def guard(self) -> ReplaceGuard:
+        """Keeps a replace from emptying or shrinking what is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the ledger gives a run that begins.
+
+    Attributes:
+        run_id: The run; another than asked for when a run key names one that did not finish.
+        fence: Generation of the lease on the stream; 0 without a lease.
+        attempt: Which attempt of the run this is, from 1.
+        started_at: When the first attempt began, UTC: the one instant of the run.
+        checkpoint: Where the attempt before came to; None for a new run.
+        edited: Parts of the contract that were changed since that checkpoint.
+        finished: The run had finished before: its result, and nothing is to be done.
+    """
+
+    run_id: str
+    fence: int = 0
+    attempt: int = 1
+    started_at: datetime | None = None
+    checkpoint: Checkpoint | None = None
+    edited: tuple[str, ...] = ()
+    finished: RunResult | None = None
+
 
 class RunLedger(Protocol):
-    """What the engine needs of the ledger; all calls come from a thread."""
+    """What the engine needs of the ledger; all calls come from threads, one at a time."""
 
-    def start_run(self, run_id: str, started_at: datetime) -> None:
-        """Record that the run began."""
+    def begin(self, started_at: datetime) -> Claim:
+        """Record that the run begins, and take the lease on its stream.
+
+        Raises:
+            RunBusyError: Another process runs it.
+        """
+
+    def renew(self) -> None:
+        """Keep the lease.
+
+        Raises:
+            FencedError: Another process has taken the run over.
+        """
+
+    def raise_fence(self, at_least: int) -> int:
+        """Take a newer fence than a destination has seen; returns it."""
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected records; a repeat overwrites."""
+
+    def clear_dead_letters(self, after_seq: int) -> None:
+        """Forget those of batches that will be done again."""
+
+    def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
+        """Remember how far the destination is."""
+
+    def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
+        """Record tries that failed."""
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Record how far the run is."""
 
     def finish_run(self, result: RunResult) -> None:
-        """Record how the run ended."""
+        """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done."""
 
 
 class BatchSink(Protocol):
@@ -80,6 +136,25 @@ class BatchSink(Protocol):
 
     def __call__(self, batch: Batch) -> None:
         """Take a batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What happens when something fails.
+
+    Attributes:
+        max_retries: How often the same batch (or read) is tried again. None: 2 times, and only after failures that say
+            themselves that waiting may help; a number: after every failure that is not known to be final.
+        backoff: Seconds before the first retry; the n-th waits n times as long, plus up to a tenth at random.
+        max_backoff: Seconds to wait at most.
+        error_threshold: Share of batches (0 to 1) that may fail after all retries; their records become dead letters.
+            Also the share of records that may be rejected. None: the first failed batch ends the run.
+    """
+
+    max_retries: int | None = None
+    backoff: float = 1.0
+    max_backoff: float = 60.0
+    error_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +170,14 @@ class RunSettings:
         max_records: Stop after so many source records.
         max_memory_mb: Stop cleanly when the process holds more than this many MiB.
         budget: How many rejected records are acceptable.
+        recovery: What happens when something fails.
         dry_run: Read and transform, write nothing.
-        position: Where to start; None is the beginning.
+        claim_first: The run may have begun before (resume, run key): ask the ledger before anything else.
+        restart: Begin anew although an unfinished run has left records in the destination.
+        accept_changes: Resume although the contract was edited.
+        checkpoint_id: What to resume the run by, should it not finish; None: it cannot be resumed.
+        commit_interval: Batches between two durable commits; None: whenever it pays.
+        position: Where to start, for a run without a ledger; None is the beginning.
         sink: Gets every batch that would be loaded.
         environ: Environment variables for components; None is the process's own.
     """
@@ -109,7 +190,13 @@ class RunSettings:
     max_records: int | None = None
     max_memory_mb: int | None = None
     budget: BudgetLike | None = None
+    recovery: Recovery = field(default_factory=Recovery)
     dry_run: bool = False
+    claim_first: bool = False
+    restart: bool = False
+    accept_changes: bool = False
+    checkpoint_id: str | None = None
+    commit_interval: int | None = None
     position: Position | None = None
     sink: BatchSink | None = None
     environ: Mapping[str, str] | None = field(default=None)

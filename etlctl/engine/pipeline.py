@@ -1,37 +1,39 @@
 """The three stages of a run, joined by bounded channels: read → apply → write.
 
 Each stage does its CPU work and its blocking calls on threads, so that the stages overlap; order is kept because
-each stage handles one item at a time. A stage that fails abandons its channels, which ends the others.
+each stage handles one item at a time. A stage that fails abandons its channels, which ends the others. Opening the
+destination, asking the ledger and the first reads go on side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from etlctl.batch import Batch, Position, Rejection
+from etlctl.batch import Batch, Position
 from etlctl.engine.account import Account
-from etlctl.engine.apply import apply_steps
-from etlctl.engine.attribution import attributed
+from etlctl.engine.apply import Applied, apply_steps
 from etlctl.engine.channel import AbandonedError, Channel
 from etlctl.engine.chunks import AppliedChunk
 from etlctl.engine.cutter import Cut, Cutter
+from etlctl.engine.letters import LetterMaker
 from etlctl.engine.options import RunPlan, RunSettings
-from etlctl.engine.progress import ProgressReporter
 from etlctl.engine.reading import read_chunks
-from etlctl.errors import LimitError
-from etlctl.run import DeadLetter, ProcessingMode, StepCounts
-from etlctl.sdk.context import ReadContext, StepContext, WriteContext
-from etlctl.sdk.loader import Writer
+from etlctl.engine.recovery import Beginning, Opening
+from etlctl.engine.services import Services
+from etlctl.engine.writing import WriteStage
+from etlctl.errors import RunStopped
+from etlctl.faults import fault
+from etlctl.run import ProcessingMode, StepCounts
+from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
 
 EVERYTHING = 1 << 62
 """A batch size that no data set reaches."""
 
-KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
+_Chunks = Channel[tuple[Position | None, Batch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,114 +50,149 @@ class Pipeline:
     Args:
         plan: The compiled contract.
         settings: Settings of the run.
-        progress: Where progress goes.
-        keep_letters: Keeps dead letters durably.
-        report: Told the account after each batch.
-        ready: Awaited before the first write: the run must be in the ledger before anything reaches the destination.
-        warn: Reports something the user should know.
-        read_context: Context of the extractor; the other components' contexts are derived from it.
+        services: What the stages share.
     """
 
-    def __init__(
-        self,
-        plan: RunPlan,
-        settings: RunSettings,
-        *,
-        progress: ProgressReporter,
-        keep_letters: KeepLetters,
-        report: Callable[[Account], Awaitable[None]],
-        ready: Callable[[], Awaitable[None]],
-        read_context: ReadContext,
-        warn: Callable[[str], None],
-    ) -> None:
+    def __init__(self, plan: RunPlan, settings: RunSettings, services: Services) -> None:
         self._plan = plan
         self._settings = settings
-        self._progress = progress
-        self._keep_letters = keep_letters
-        self._report = report
-        self._ready = ready
-        self._read_context = read_context
-        self._warn = warn
+        self._services = services
         self._steps = [_RunStep(step.name, step.operation.fresh()) for step in plan.steps]
         self._whole = any(step.operation.scope is Scope.batch for step in plan.steps)
-        self._stopped = threading.Event()
+        self._writing: WriteStage | None = None
         self.account = Account([StepCounts(step.name) for step in plan.steps])
 
     async def run(self) -> Account:
-        """Run to the end and publish; on any failure nothing is published and the first error is raised."""
-        chunks: Channel[tuple[Position | None, Batch]] = Channel(self._settings.queue_depth)
-        cuts: Channel[Cut] = Channel(self._settings.queue_depth)
-        writer: Writer | None = None
+        """Run to the end and publish; on any failure nothing more is published and the first error is raised.
+
+        Raises:
+            RunStopped: Somebody asked; the batch in hand is safe.
+        """
+        opening = asyncio.create_task(self._open(), name="open")
         try:
-            writer = await self._open_writer()
-            await self._run_stages(chunks, cuts, writer)
-            await self._publish(writer)
-        except BaseException:
-            if writer is not None:
-                await _quietly(writer.abort(), self._warn)
+            if self._settings.claim_first:
+                await asyncio.shield(opening)
+            finished = opening.done() and (await opening)[0].finished
+            if not finished:
+                await self._run_stages(opening)
+            _, writing = await opening
+            await writing.publish()
+        except BaseException as error:
+            await self._let_go(opening, error)
             raise
         return self.account
 
-    async def _open_writer(self) -> Writer | None:
-        if self._settings.dry_run or self._settings.sink is not None:
-            return None
-        ctx = self._read_context.shared_with(WriteContext)
-        with attributed("load"):
-            return await self._plan.loader.open(ctx)
+    async def close(self) -> None:
+        """Release the destination: the ledger knows that the run is over."""
+        if self._writing is not None:
+            await self._writing.close()
 
-    async def _run_stages(
-        self, chunks: Channel[tuple[Position | None, Batch]], cuts: Channel[Cut], writer: Writer | None
-    ) -> None:
+    async def _open(self) -> tuple[Beginning, WriteStage]:
+        plan, services = self._plan, self._services
+        beginning = await Opening(plan, self._settings, services.journal, services.ctx).begin()
+        letters = LetterMaker(self._settings.run_id, plan.name, plan.stream)
+        self._writing = WriteStage(plan.stream, letters, self._settings, services, self.account, beginning)
+        return beginning, self._writing
+
+    async def _let_go(self, opening: asyncio.Task[tuple[Beginning, WriteStage]], error: BaseException) -> None:
+        """Release what is open; the error that made it necessary matters more than one this raises itself."""
+        outcome = (await asyncio.shield(asyncio.gather(opening, return_exceptions=True)))[0]
+        if isinstance(outcome, BaseException):
+            return
+        try:
+            await asyncio.shield(outcome[1].let_go(error))
+        except Exception as another:  # noqa: BLE001 - see above
+            self._services.warn(f"cleaning up after the failure also failed: {type(another).__name__}: {another}")
+
+    async def _run_stages(self, opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
+        chunks: _Chunks = Channel(self._settings.queue_depth)
+        cuts: Channel[Cut] = Channel(2)
         stages = [
-            asyncio.create_task(self._read(chunks), name="read"),
-            asyncio.create_task(self._apply(chunks, cuts, writer), name="apply"),
-            asyncio.create_task(self._write(cuts, writer), name="write"),
+            asyncio.create_task(self._read(chunks, opening), name="read"),
+            asyncio.create_task(self._apply(chunks, cuts, opening), name="apply"),
+            asyncio.create_task(self._write(cuts, opening), name="write"),
+        ]
+        stop = self._services.stop
+        watchers = [
+            asyncio.create_task(stop.wait(), name="stop"),
+            asyncio.create_task(self._services.journal.keep_leased(), name="lease"),
         ]
         try:
-            await asyncio.wait(stages, return_when=asyncio.FIRST_EXCEPTION)
+            await _until_over(stages, watchers)
         finally:
-            self._stopped.set()
+            self._services.ended.set()
             await chunks.abandon()
             await cuts.abandon()
             # Only reading may wait for the outside world without end; the other stages end with the call they are in.
             stages[0].cancel()
-            outcomes = await asyncio.shield(asyncio.gather(*stages, return_exceptions=True))
+            for watcher in watchers:
+                watcher.cancel()
+            outcomes = await asyncio.shield(asyncio.gather(*stages, *watchers, return_exceptions=True))
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         real = [one for one in failures if not isinstance(one, AbandonedError | asyncio.CancelledError)]
         if real:
             raise real[0]
+        if stop.requested and failures:
+            error = RunStopped(f"stopped by {stop.reason} after batch {self.account.batches:,}")
+            error.exit_code = stop.exit_code
+            raise error
 
-    async def _read(self, chunks: Channel[tuple[Position | None, Batch]]) -> None:
-        settings = self._settings
+    async def _read(self, chunks: _Chunks, opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
+        settings, ctx = self._settings, self._services.ctx
+        position, done = settings.position, 0
+        if settings.claim_first:
+            beginning, _ = await opening
+            if not beginning.replayed:
+                position, done = beginning.position, self.account.counts.extracted
+        limit = max(settings.max_records - done, 0) if settings.max_records is not None else None
+        fault("read.before")
         began = time.perf_counter()
-        source = read_chunks(self._plan.extractor, self._read_context, settings.position, settings.max_records)
+        source = read_chunks(self._plan.extractor, ctx, position, limit, retrying=self._services.retrying)
         async for start, chunk in source:
             self.account.extract.seconds += time.perf_counter() - began
+            fault("read.chunk")
             await chunks.send((start, chunk))
             began = time.perf_counter()
         await chunks.close()
 
     async def _apply(
-        self, chunks: Channel[tuple[Position | None, Batch]], cuts: Channel[Cut], writer: Writer | None
+        self, chunks: _Chunks, cuts: Channel[Cut], opening: asyncio.Task[tuple[Beginning, WriteStage]]
     ) -> None:
-        encoder = writer.encoder() if writer is not None else None
-        cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder)
-        contexts = [self._read_context.shared_with(StepContext, step=step.name) for step in self._plan.steps]
+        beginning, _ = await asyncio.shield(opening)
+        encoder = beginning.writer.encoder() if beginning.writer is not None else None
+        done = 0 if beginning.replayed else beginning.seq
+        cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder, done=done)
+        contexts = [self._services.ctx.shared_with(StepContext, step=step.name) for step in self._plan.steps]
         before = Cutter([], self._unit_size()) if self._whole else None
         async for start, chunk in chunks:
             for ready in await asyncio.to_thread(self._prepared, before, start, chunk):
-                for cut in await asyncio.to_thread(self._applied, cutter, contexts, ready):
-                    await cuts.send(cut)
+                await self._hand_on(cutter, contexts, ready, cuts)
         if before is not None:
             for held in before.flush():
-                for cut in await asyncio.to_thread(self._applied, cutter, contexts, _unit(held)):
-                    await cuts.send(cut)
+                await self._hand_on(cutter, contexts, _unit(held), cuts)
         for cut in cutter.flush():
             await cuts.send(_outer_position(cut) if before is not None else cut)
         await cuts.close()
 
+    async def _hand_on(
+        self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position | None, Batch], cuts: Channel[Cut]
+    ) -> None:
+        async def apply() -> Applied:
+            ended = self._services.ended.is_set
+            return await asyncio.to_thread(apply_steps, self._steps, unit[1], contexts, stopped=ended)
+
+        # Steps that remember would see the records of a repeated chunk twice.
+        if any(step.operation.remembers for step in self._steps):
+            applied = await apply()
+        else:
+            applied = await self._services.retrying.call(apply, step="transform", position=1, batch=None)
+        made = await asyncio.to_thread(self._cut, cutter, applied, unit)
+        for cut in made:
+            fault("apply.batch")
+            await cuts.send(cut)
+
     def _unit_size(self) -> int:
-        """What a batch-scoped step sees at once: one batch when streaming, everything in full mode."""
+        """What a batch-scoped step sees at once: everything in full mode, else one batch."""
         return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
 
     @staticmethod
@@ -166,93 +203,33 @@ class Pipeline:
         untouched = apply_steps([], chunk, [])
         return [_unit(cut) for cut in before.feed(AppliedChunk(chunk, untouched, start))]
 
-    def _applied(
-        self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position | None, Batch]
-    ) -> list[Cut]:
+    def _cut(self, cutter: Cutter, applied: Applied, unit: tuple[Position | None, Batch]) -> list[Cut]:
         start, chunk = unit
-        applied = apply_steps(self._steps, chunk, contexts, stopped=self._stopped.is_set)
         cuts = list(cutter.feed(AppliedChunk(chunk, applied, start)))
         return [_outer_position(cut) for cut in cuts] if self._whole else cuts
 
-    async def _write(self, cuts: Channel[Cut], writer: Writer | None) -> None:
+    async def _write(self, cuts: Channel[Cut], opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
+        _, writing = await asyncio.shield(opening)
         async for cut in cuts:
-            await self._ready()
-            seq, counts = cut.batch.seq, self.account.counts
-            self._progress.send("extract", seq, counts.extracted + cut.counts.extracted, counts.rejected)
-            self._progress.send(
-                "transform", seq, counts.extracted + cut.counts.extracted, counts.rejected + cut.counts.rejected
-            )
-            parts: dict[int, int] = {}
-            await self._keep_letters(self._letters(seq, cut.rejections, parts))
-            began = time.perf_counter()
-            loaded, late = await self._load(cut.batch, writer)
-            self.account.load.seconds += time.perf_counter() - began
-            refused = cut.refused + [cut.from_source(rejection) for rejection in late]
-            if refused:
-                await self._keep_letters(self._letters(seq, refused, parts))
-            self.account.add(cut, loaded, len(refused), dry=writer is None)
-            self._progress.send("load", seq, counts.extracted, counts.rejected)
-            await self._report(self.account)
-            self.account.check_budget(self._settings.budget)
-            self._check_memory()
+            await self._services.journal.claim()
+            await writing.take(cut)
 
-    async def _load(self, batch: Batch, writer: Writer | None) -> tuple[int, Sequence[Rejection]]:
-        if writer is None:
-            if self._settings.sink is not None:
-                self._settings.sink(batch)
-            return len(batch), ()
-        with attributed("load", batch.seq):
-            receipt = await writer.write(batch)
-        return receipt.records, receipt.rejected
 
-    def _letters(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> list[DeadLetter]:
-        """Make dead letters; ``parts`` counts those of each source record over all stages of the batch."""
-        letters = []
-        for rejection in rejections:
-            part = parts.get(rejection.index, 0)
-            parts[rejection.index] = part + 1
-            letters.append(_letter(self._settings.run_id, self._plan, seq, part, rejection))
-        return letters
-
-    def _check_memory(self) -> None:
-        used, limit = self._progress.memory_mb(), self._settings.max_memory_mb
-        if limit is not None and used > limit:
-            raise LimitError(
-                f"the run holds {used:.0f} MiB, over its limit of {limit} MiB (max_memory_mb), "
-                f"after batch {self.account.batches}",
-                help="raise max_memory_mb, lower batch_size, or use processing_mode: streaming",
-            )
-
-    async def _publish(self, writer: Writer | None) -> None:
-        self.account.check_budget(self._settings.budget, final=True)
-        self.account.verify_steps()
-        if writer is None:
+async def _until_over(stages: Sequence[asyncio.Task[None]], watchers: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until all stages are done, one has failed, or a watcher has something to say."""
+    left = set(stages)
+    while left:
+        done, _ = await asyncio.wait([*left, *watchers], return_when=asyncio.FIRST_COMPLETED)
+        left -= done
+        if any(watcher in done and not (watcher.get_name() == "lease" and _fine(watcher)) for watcher in watchers):
             return
-        await self._ready()
-        began = time.perf_counter()
-        with attributed("load"):
-            published = await writer.finish()
-        self.account.load.seconds += time.perf_counter() - began
-        self.account.publish(published)
+        if any(not _fine(task) for task in done):
+            return
+        watchers = [watcher for watcher in watchers if watcher not in done]
 
 
-def _letter(run_id: str, plan: RunPlan, seq: int, part: int, rejection: Rejection) -> DeadLetter:
-    return DeadLetter(
-        id=f"dl_{run_id.removeprefix('run_')}_{seq}_{rejection.index}" + (f"_{part}" if part else ""),
-        run_id=run_id,
-        contract=plan.name,
-        stream=plan.stream,
-        seq=seq,
-        index=rejection.index,
-        part=part,
-        stage=rejection.stage,
-        step=rejection.step,
-        rule=rejection.rule,
-        message=rejection.message,
-        field=rejection.field,
-        location=rejection.location,
-        raw=rejection.raw,
-    )
+def _fine(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is None
 
 
 def _unit(cut: Cut) -> tuple[Position | None, Batch]:
@@ -264,11 +241,3 @@ def _outer_position(cut: Cut) -> Cut:
     """Unpack the position of a batch whose chunk was a batch already."""
     inner = cut.batch.position["at"]
     return replace(cut, batch=replace(cut.batch, position=inner)) if inner is not None else cut
-
-
-async def _quietly(call: Awaitable[None], warn: Callable[[str], None]) -> None:
-    """Await a clean-up; the error that made it necessary matters more than one it raises itself."""
-    try:
-        await call
-    except Exception as error:  # noqa: BLE001 - see above
-        warn(f"cleaning up after the failure also failed: {type(error).__name__}: {error}")

@@ -7,20 +7,27 @@ from dataclasses import replace
 
 from etlctl.batch import Batch, Position
 from etlctl.engine.attribution import attributed
+from etlctl.engine.retrying import Retrying
 from etlctl.sdk.context import ReadContext
 from etlctl.sdk.extractor import Extractor
 
 
 async def read_chunks(
-    extractor: Extractor, ctx: ReadContext, position: Position | None, max_records: int | None
+    extractor: Extractor,
+    ctx: ReadContext,
+    position: Position | None,
+    max_records: int | None,
+    *,
+    retrying: Retrying | None = None,
 ) -> AsyncIterator[tuple[Position | None, Batch]]:
-    """Yield chunks with the position each one began at.
+    """Yield chunks with the position each one began at; after a failure that may pass, go on where it was.
 
     Args:
         extractor: The source.
         ctx: Its context; ``position`` in it is replaced.
         position: ``{"at": extractor position, "skip": source records}`` or None for the beginning.
         max_records: Source records to read at most.
+        retrying: Tries again; None: the first failure is final.
 
     Raises:
         ComponentError: The source failed; the step's name is attached.
@@ -30,7 +37,7 @@ async def read_chunks(
     left = max_records
     if left == 0:
         return
-    chunks = extractor.read(replace(ctx, position=start))
+    chunks = _Source(extractor, ctx, start, retrying)
     try:
         with attributed(ctx.step):
             async for chunk in chunks:
@@ -46,7 +53,52 @@ async def read_chunks(
                 left = left - (size - skip) if left is not None else None
                 start, skip = chunk.position, 0
     finally:
-        closing = getattr(chunks, "aclose", None)
+        await chunks.close()
+
+
+class _Source:
+    """The chunks of an extractor; reading is begun again at the last position when it fails and that may help.
+
+    Args:
+        extractor: The source.
+        ctx: Its context.
+        position: Where to begin.
+        retrying: Tries again.
+    """
+
+    def __init__(
+        self, extractor: Extractor, ctx: ReadContext, position: Position | None, retrying: Retrying | None
+    ) -> None:
+        self._extractor = extractor
+        self._ctx = ctx
+        self._position = position
+        self._retrying = retrying
+        self._open: AsyncIterator[Batch] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[Batch]:
+        while True:
+            if self._retrying is None:
+                chunk = await self._next()
+            else:
+                chunk = await self._retrying.call(self._next, step=self._ctx.step, position=0, batch=None)
+            if chunk is None:
+                return
+            self._position = chunk.position
+            yield chunk
+
+    async def _next(self) -> Batch | None:
+        if self._open is None:
+            self._open = self._extractor.read(replace(self._ctx, position=self._position))
+        try:
+            return await anext(self._open, None)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close what is open."""
+        source, self._open = self._open, None
+        closing = getattr(source, "aclose", None)
         if closing is not None:
             await closing()
 

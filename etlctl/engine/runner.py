@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from etlctl.clock import Clock, SystemClock
 from etlctl.engine.account import Account
-from etlctl.engine.options import RunLedger, RunPlan, RunSettings
+from etlctl.engine.journal import Journal, LedgerOpener
+from etlctl.engine.options import RunPlan, RunSettings
 from etlctl.engine.pipeline import Pipeline
 from etlctl.engine.progress import ProgressCallback, ProgressReporter
-from etlctl.errors import EtlctlError, StateError
-from etlctl.run import DeadLetter, RunResult, RunStatus
+from etlctl.engine.retrying import Retrying
+from etlctl.engine.services import Services, StopRequest
+from etlctl.errors import ComponentError, EtlctlError, RunStopped
+from etlctl.run import Counts, RunResult, RunStatus
 from etlctl.sdk.context import ReadContext
-
-LedgerOpener = Callable[[], RunLedger]
-"""Opens the ledger; called on a thread while the source is already being read."""
 
 PARTIAL = 4
 CANCELED = 130
-PROGRESS_SECONDS = 2.0
-"""How often a long run tells the ledger how far it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,59 +35,14 @@ class Surroundings:
         progress: Gets progress events.
         warn: Reports something the user should know.
         clock: Where the time comes from.
+        stop: Asks the run to stop.
     """
 
     open_ledger: LedgerOpener | None = None
     progress: ProgressCallback | None = None
     warn: Callable[[str], None] = lambda _message: None
     clock: Clock = field(default_factory=SystemClock)
-
-
-class _Ledger:
-    """The ledger, opened beside the first reads because importing and opening it takes its time."""
-
-    def __init__(self, opener: LedgerOpener | None, run_id: str, started_at: datetime) -> None:
-        self._task: asyncio.Task[RunLedger] | None = None
-        self._run_id = run_id
-        self._reported = time.monotonic()
-        if opener is not None:
-            self._task = asyncio.create_task(asyncio.to_thread(_opened, opener, run_id, started_at))
-
-    async def ready(self) -> None:
-        """Wait until the run is recorded."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
-
-    async def keep(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep dead letters durably."""
-        if letters and self._task is not None:
-            ledger = await self._task
-            await asyncio.to_thread(ledger.add_dead_letters, letters)
-
-    async def progress(self, account: Account) -> None:
-        """Record how far the run is, at most once in a while."""
-        if self._task is None or time.monotonic() - self._reported < PROGRESS_SECONDS:
-            return
-        self._reported = time.monotonic()
-        ledger = await self._task
-        await asyncio.to_thread(ledger.progress, self._run_id, account.counts, account.batches)
-
-    async def finish(self, result: RunResult) -> None:
-        """Record how the run ended."""
-        if self._task is not None:
-            ledger = await self._task
-            await asyncio.to_thread(ledger.finish_run, result)
-
-
-def _opened(opener: LedgerOpener, run_id: str, started_at: datetime) -> RunLedger:
-    try:
-        ledger = opener()
-        ledger.start_run(run_id, started_at)
-    except EtlctlError:
-        raise
-    except Exception as error:
-        raise StateError(f"the ledger cannot be opened: {type(error).__name__}: {error}") from error
-    return ledger
+    stop: StopRequest | None = None
 
 
 async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) -> RunResult:
@@ -105,51 +58,70 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
         asyncio.CancelledError: The run was canceled; nothing was published, the ledger says so.
     """
     started = around.clock.now()
+    journal = Journal(around.open_ledger, settings.run_id, started)
     progress = ProgressReporter(around.progress, around.warn, around.clock)
-    ledger = _Ledger(around.open_ledger, settings.run_id, started)
-    pipeline = Pipeline(
-        plan,
-        settings,
-        progress=progress,
-        keep_letters=ledger.keep,
-        report=ledger.progress,
-        ready=ledger.ready,
-        read_context=_read_context(plan, settings, around, started),
-        warn=around.warn,
-    )
     base = RunResult(
         settings.run_id,
         plan.name,
         RunStatus.running,
-        pipeline.account.counts,
+        Counts(),
         started_at=started,
         dry_run=settings.dry_run,
         params=plan.params,
+        checkpoint_id=settings.checkpoint_id,
     )
-    try:
-        await pipeline.run()
-        await ledger.ready()
-    except asyncio.CancelledError:
-        result = _ended(base, pipeline.account, around, status=RunStatus.canceled, exit_code=CANCELED)
-        await asyncio.shield(ledger.finish(replace(result, error="canceled", error_type="CancelledError")))
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever went wrong is how the run ended
-        result = _failed(base, pipeline.account, around, error)
-    else:
-        result = _succeeded(base, pipeline.account, around, settings)
+    if settings.claim_first:
+        try:
+            claim = await journal.claim()
+        except EtlctlError as error:
+            return _failed(replace(base, checkpoint_id=None), Account([]), around, error)
+        if claim.finished is not None:
+            return claim.finished
+        started = claim.started_at or started
+        settings = replace(settings, run_id=claim.run_id)
+        base = replace(base, run_id=claim.run_id, attempt=claim.attempt)
+    services = Services(
+        journal=journal,
+        progress=progress,
+        retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock),
+        warn=around.warn,
+        stop=around.stop or StopRequest(),
+        ctx=_read_context(plan, settings, around, started),
+        ended=threading.Event(),
+    )
+    pipeline = Pipeline(plan, settings, services)
+    result = await _outcome(pipeline, base, settings, around, journal)
+    if not journal.recorded:
+        result = replace(result, checkpoint_id=None)
     result = replace(result, peak_memory_mb=progress.peak_memory_mb)
-    await _record(ledger, result)
-    progress.send("done", result.batches, result.counts.extracted, result.counts.rejected)
+    await journal.finish(result)
+    if result.success:
+        try:
+            await pipeline.close()
+        except Exception as error:  # noqa: BLE001 - everything is published and recorded
+            around.warn(f"the destination was not released cleanly: {type(error).__name__}: {error}")
     return result
 
 
-async def _record(ledger: _Ledger, result: RunResult) -> None:
-    """Record the result; when the ledger is why the run failed, that error is in the result already."""
+async def _outcome(
+    pipeline: Pipeline, base: RunResult, settings: RunSettings, around: Surroundings, journal: Journal
+) -> RunResult:
     try:
-        await ledger.finish(result)
-    except EtlctlError:
-        if result.success:
-            raise
+        await pipeline.run()
+        await journal.claim()
+    except asyncio.CancelledError:
+        result = _ended(base, pipeline.account, around, status=RunStatus.canceled, exit_code=CANCELED)
+        await asyncio.shield(journal.finish(replace(result, error="canceled", error_type="CancelledError")))
+        raise
+    except RunStopped as stopped:
+        return replace(
+            _ended(base, pipeline.account, around, status=RunStatus.canceled, exit_code=stopped.exit_code),
+            error=str(stopped),
+            error_type=type(stopped).__name__,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever went wrong is how the run ended
+        return _failed(base, pipeline.account, around, error)
+    return _succeeded(base, pipeline.account, around, settings)
 
 
 def _read_context(plan: RunPlan, settings: RunSettings, around: Surroundings, now: datetime) -> ReadContext:
@@ -197,4 +169,5 @@ def _failed(base: RunResult, account: Account, around: Surroundings, error: Exce
         error_type=type(error.__cause__ or error).__name__ if isinstance(error, EtlctlError) else type(error).__name__,
         error_help=error.help if isinstance(error, EtlctlError) else None,
         traceback="".join(traceback.format_exception(error)),
+        failed_step=error.step if isinstance(error, ComponentError) else None,
     )

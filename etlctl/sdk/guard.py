@@ -12,8 +12,8 @@ class DeclaredField:
     """A field of the contract's schema.
 
     Attributes:
-        type: ``string``, ``integer``, ``float``, ``decimal``, ``boolean``, ``date``, ``datetime``, ``time``, ``object``,
-            ``array`` or ``any``.
+        type: ``string``, ``integer``, ``float``, ``decimal``, ``boolean``, ``date``, ``datetime``, ``time``,
+            ``object``, ``array`` or ``any``.
         required: It has a value in every record.
     """
 

@@ -37,6 +37,9 @@ class Operation(Component):
     changes_count: ClassVar[bool] = False
     """The operation drops or multiplies records on purpose. A frame plan holds at most one such operation."""
 
+    remembers: ClassVar[bool] = False
+    """What the operation does with a record depends on those before it; a resumed run shows it those again."""
+
     map_order: ClassVar[int | None] = None
     """Place in the map form of ``transform:`` (1 first); None: not allowed there."""
 

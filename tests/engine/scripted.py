@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import polars as pl
 
 from etlctl.batch import Batch, Encoded, Rejection
-from etlctl.engine.options import RunSettings
+from etlctl.engine.options import Claim, RunSettings
 from etlctl.errors import FatalError
 from etlctl.sdk import Extractor, Loader, Operation, Published, Receipt, RowSlice, Scope, Screening, Verdict, Writer
+from etlctl.sdk.guard import ReplaceGuard
 
 
 class Scripted(Extractor):
@@ -217,6 +218,49 @@ class Plan:
     base_dir: Path = field(default_factory=Path.cwd)
     stream: str = "scripted"
     params: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    guard: ReplaceGuard = field(default_factory=ReplaceGuard)
+
+
+class Book:
+    """A ledger that remembers what it was told."""
+
+    def __init__(self, checkpoint=None, **claim) -> None:
+        self.events: list[tuple] = []
+        self.letters: list = []
+        self.tokens: list = []
+        self.attempts: list = []
+        self.result = None
+        self.claim = {"run_id": "run_test", "fence": 1, "checkpoint": checkpoint, **claim}
+
+    def begin(self, started_at):
+        self.events.append(("start", self.claim["run_id"]))
+        return Claim(**{"started_at": started_at, **self.claim})
+
+    def renew(self):
+        self.events.append(("renew",))
+
+    def raise_fence(self, at_least):
+        self.events.append(("fence", at_least))
+        return at_least
+
+    def add_dead_letters(self, letters):
+        self.letters += letters
+
+    def clear_dead_letters(self, after_seq):
+        self.letters = [letter for letter in self.letters if letter.seq <= after_seq]
+
+    def save_checkpoint(self, token, error=None):
+        self.tokens.append(token)
+
+    def add_attempts(self, attempts):
+        self.attempts += attempts
+
+    def progress(self, run_id, counts, batches):
+        self.events.append(("progress", batches))
+
+    def finish_run(self, result):
+        self.result = result
 
 
 def plan(sizes, operations=(), *, kept=None, **options) -> Plan:

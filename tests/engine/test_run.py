@@ -8,6 +8,7 @@ import threading
 import pytest
 from scripted import (
     Backwards,
+    Book,
     Boom,
     CountAll,
     DropEven,
@@ -26,27 +27,6 @@ from scripted import (
 from etlctl.contract.sections import DeadLetterBudget
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.run import ProcessingMode, RunStatus
-
-
-class Book:
-    """A ledger that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple] = []
-        self.letters: list = []
-        self.result = None
-
-    def start_run(self, run_id, started_at):
-        self.events.append(("start", run_id))
-
-    def add_dead_letters(self, letters):
-        self.letters += letters
-
-    def progress(self, run_id, counts, batches):
-        self.events.append(("progress", batches))
-
-    def finish_run(self, result):
-        self.result = result
 
 
 async def go(the_plan, book=None, **options):

@@ -1,0 +1,194 @@
+"""Where a run begins: the destination's own token is the truth, the checkpoint only a memory of it.
+
+Token ahead of the checkpoint: go by the token. Equal: go on. Behind: the destination lost something, stop. Nothing of a
+batch that was not committed ever reached the destination, so nothing can come twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from etlctl.batch import Position
+from etlctl.engine.attribution import attributed
+from etlctl.engine.journal import Journal
+from etlctl.engine.options import Claim, RunPlan, RunSettings
+from etlctl.errors import CheckpointError, StateError
+from etlctl.run import ProcessingMode
+from etlctl.sdk.context import ReadContext, WriteContext
+from etlctl.sdk.loader import CommitToken, Loader, Writer
+from etlctl.sdk.operation import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a run begins.
+
+    Attributes:
+        writer: The open destination; None when nothing is written.
+        fence: Generation of the lease to commit with.
+        seq: Number of the last batch that is there already.
+        position: What to read next; None: from the beginning.
+        account: Counts up to batch ``seq``.
+        replayed: Read from the beginning, and leave out the first ``seq`` batches: a step must see them again.
+        finished: Everything was published already; only the ledger did not know.
+    """
+
+    writer: Writer | None
+    fence: int = 0
+    seq: int = 0
+    position: Position | None = None
+    account: Mapping[str, Any] = field(default_factory=dict)
+    replayed: bool = False
+    finished: bool = False
+
+
+class Opening:
+    """Opens the destination of a run and finds out where the run begins.
+
+    Args:
+        plan: The compiled contract.
+        settings: Settings of the run.
+        journal: The ledger beside the run.
+        ctx: Context of the extractor; the loader's is derived from it.
+    """
+
+    def __init__(self, plan: RunPlan, settings: RunSettings, journal: Journal, ctx: ReadContext) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._journal = journal
+        self._ctx = ctx
+
+    async def begin(self) -> Beginning:
+        """Open the destination.
+
+        Raises:
+            StateError: The contract was edited, or an unfinished run has left records that would come twice.
+            CheckpointError: The destination holds less than the checkpoint says.
+            FatalError: The destination cannot be opened.
+        """
+        settings = self._settings
+        if settings.dry_run or settings.sink is not None:
+            return Beginning(None, position=settings.position)
+        claim = await self._journal.claim()
+        if claim.edited and not settings.accept_changes:
+            self._refuse_edited(claim)
+        writer = await self._open(claim, resume=claim.checkpoint is not None)
+        try:
+            return await self._found(claim, writer)
+        except BaseException:
+            await writer.suspend()
+            raise
+
+    async def _found(self, claim: Claim, writer: Writer) -> Beginning:
+        with attributed("load"):
+            token = await writer.committed()
+        if token is not None and token.fence > claim.fence:
+            writer, claim = await self._with_newer_fence(claim, writer, token)
+        if claim.checkpoint is None:
+            self._refuse_half_done(token)
+            return Beginning(writer, claim.fence, position=self._settings.position)
+        return await self._resumed(claim, writer, token)
+
+    async def _resumed(self, claim: Claim, writer: Writer, token: CommitToken | None) -> Beginning:
+        checkpoint = claim.checkpoint
+        assert checkpoint is not None
+        ours = token if token is not None and token.run == claim.run_id else None
+        if writer.keeps_tokens:
+            if (ours.seq if ours is not None else 0) < checkpoint.seq and not (ours is not None and ours.finished):
+                raise _lost(checkpoint.id, checkpoint.seq, ours.seq if ours is not None else 0)
+            if ours is None:
+                self._refuse_half_done(token)
+        elif checkpoint.seq:
+            ours = CommitToken(
+                checkpoint.stream, claim.run_id, checkpoint.seq, checkpoint.fence, checkpoint.position,
+                checkpoint.account,
+            )  # fmt: skip
+        if ours is None or (not ours.seq and not ours.finished):
+            await self._journal.clear(0)
+            return Beginning(writer, claim.fence)
+        if ours.finished:
+            return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, finished=True)
+        if self._sees_everything() and not ours.visible and writer.keeps_tokens:
+            writer = await self._anew(claim, writer)
+            await self._journal.clear(0)
+            return Beginning(writer, claim.fence)
+        await self._journal.clear(ours.seq)
+        return Beginning(
+            writer, claim.fence, ours.seq, ours.position, ours.account,
+            replayed=any(step.operation.remembers for step in self._plan.steps),
+        )  # fmt: skip
+
+    def _sees_everything(self) -> bool:
+        """Tell whether a step must see the whole data set at once: then a part of it is of no use."""
+        return self._settings.mode is ProcessingMode.full and any(
+            step.operation.scope is Scope.batch for step in self._plan.steps
+        )
+
+    async def _open(self, claim: Claim, *, resume: bool) -> Writer:
+        settings = self._settings
+        ctx = self._ctx.shared_with(
+            WriteContext,
+            fence=claim.fence,
+            resume=resume,
+            publish_once=settings.mode is ProcessingMode.full,
+            commit_interval=settings.commit_interval,
+            resumable=settings.checkpoint_id is not None,
+            fields=self._plan.fields,
+            guard=self._plan.guard,
+        )
+        loader: Loader = self._plan.loader
+        with attributed("load"):
+            return await loader.open(replace(ctx, run_id=claim.run_id))
+
+    async def _with_newer_fence(self, claim: Claim, writer: Writer, token: CommitToken) -> tuple[Writer, Claim]:
+        """The destination knows a newer lease than the ledger: the ledger was replaced, or restored from a backup."""
+        self._ctx.warn(
+            f"the destination has seen lease {token.fence} of {token.stream}, the ledger only {claim.fence}: "
+            "the ledger was replaced or restored; going on with a newer lease"
+        )
+        await writer.suspend()
+        claim = replace(claim, fence=await self._journal.raise_fence(token.fence + 1))
+        writer = await self._open(claim, resume=claim.checkpoint is not None)
+        with attributed("load"):
+            await writer.committed()
+        return writer, claim
+
+    async def _anew(self, claim: Claim, writer: Writer) -> Writer:
+        """Open the destination again without what the attempt before had prepared and not published."""
+        await writer.abort()
+        writer = await self._open(claim, resume=False)
+        with attributed("load"):
+            await writer.committed()
+        return writer
+
+    def _refuse_half_done(self, token: CommitToken | None) -> None:
+        """Beginning anew would double what an unfinished run has left in the destination for everybody to see."""
+        if token is None or token.finished or not token.visible or not token.seq or self._settings.restart:
+            return
+        raise StateError(
+            f"run {token.run} of {token.stream} stopped after batch {token.seq:,}, and its records are in the "
+            "destination: a new run would load them a second time",
+            help=f"carry on with it: etlctl resume --checkpoint {token.run}; or, if they may come twice or were "
+            "removed: etlctl run … --restart",
+        )
+
+    def _refuse_edited(self, claim: Claim) -> None:
+        checkpoint = claim.checkpoint
+        assert checkpoint is not None
+        raise StateError(
+            f"the contract was edited since run {claim.run_id} stopped: {' and '.join(claim.edited)} changed; the rest "
+            "would be loaded by other rules than the beginning",
+            help=f"undo the change, or accept it: etlctl resume --checkpoint {checkpoint.id} --accept-changes",
+        )
+
+
+def _lost(checkpoint_id: str, wanted: int, found: int) -> CheckpointError:
+    there = f"only batch {found:,}" if found else "nothing of this run"
+    return CheckpointError(
+        f"checkpoint {checkpoint_id} is at batch {wanted:,}, but the destination holds {there}: it was restored from a "
+        "backup, emptied or replaced since",
+        help="bring the destination back, or begin anew: etlctl run … --restart, "
+        f"after etlctl checkpoints delete {checkpoint_id}",
+    )

@@ -1,0 +1,98 @@
+"""Try the same thing again after a failure, with a growing and slightly random wait; every failed try is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+from etlctl.clock import Clock
+from etlctl.engine.options import Recovery
+from etlctl.errors import EtlctlError, RetryableError
+from etlctl.run import StepAttempt
+
+T = TypeVar("T")
+
+DEFAULT_RETRIES = 2
+_JITTER = 0.1
+
+
+class Retrying:
+    """Tries things again.
+
+    Args:
+        recovery: How often, and after which waits.
+        record: Records a failed try.
+        warn: Says that there will be another one.
+        clock: Where the time comes from.
+        sleep: Waits; tests bring their own.
+    """
+
+    def __init__(
+        self,
+        recovery: Recovery,
+        record: Callable[[StepAttempt], Awaitable[None]],
+        warn: Callable[[str], None],
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._recovery = recovery
+        self._record = record
+        self._warn = warn
+        self._clock = clock
+        self._sleep = sleep
+
+    async def call(self, work: Callable[[], Awaitable[T]], *, step: str, position: int, batch: int | None) -> T:
+        """Do something until it works or there are no more retries; then its last error is raised.
+
+        Args:
+            work: What to do; after a failure it must be possible to do it again as if nothing had happened.
+            step: Where in the contract.
+            position: 0-based place of the step in the run.
+            batch: Number of the batch in hand.
+        """
+        tries = 0
+        while True:
+            began = self._clock.now()
+            try:
+                return await work()
+            except Exception as error:
+                tries += 1
+                again = self.may_help(error) and tries <= self._most(error)
+                if self.may_help(error):
+                    await self._record(_failed(error, step, position, batch, began, self._clock))
+                if not again:
+                    raise
+                await self._wait(error, tries, step)
+
+    def may_help(self, error: Exception) -> bool:
+        """Tell whether trying again may help."""
+        if isinstance(error, RetryableError | ConnectionError | TimeoutError):
+            return True
+        cause = error.__cause__
+        if isinstance(cause, ConnectionError | TimeoutError):
+            return True
+        # Failures of unknown kind only when the user asked for retries: most of them are final.
+        unknown = not isinstance(error, EtlctlError) or (cause is not None and not isinstance(cause, EtlctlError))
+        return self._recovery.max_retries is not None and unknown and not isinstance(cause or error, OSError)
+
+    def _most(self, _error: Exception) -> int:
+        most = self._recovery.max_retries
+        return DEFAULT_RETRIES if most is None else most
+
+    async def _wait(self, error: Exception, tries: int, step: str) -> None:
+        recovery = self._recovery
+        asked = error.retry_after if isinstance(error, RetryableError) else None
+        seconds = min(asked if asked is not None else recovery.backoff * tries, recovery.max_backoff)
+        seconds += random.uniform(0, _JITTER) * seconds  # noqa: S311 - not for secrets
+        self._warn(f"{step} failed ({error}); trying the same batch again in {seconds:.1f} s")
+        await self._sleep(seconds)
+
+
+def _failed(
+    error: Exception, step: str, position: int, batch: int | None, began: datetime, clock: Clock
+) -> StepAttempt:
+    text = str(error) or type(error).__name__
+    return StepAttempt(position=position, name=step, batch=batch, started_at=began, ended_at=clock.now(), error=text)

@@ -1,0 +1,230 @@
+"""The write stage: dead letters, rows, then rows and token committed as one, then the checkpoint. In this order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from etlctl.batch import Batch, Rejection
+from etlctl.engine.account import Account
+from etlctl.engine.attribution import attributed
+from etlctl.engine.cutter import Cut
+from etlctl.engine.letters import LetterMaker
+from etlctl.engine.options import RunSettings
+from etlctl.engine.recovery import Beginning
+from etlctl.engine.services import Services
+from etlctl.errors import FatalError, LimitError, RetryableError, StateError
+from etlctl.faults import fault
+from etlctl.sdk.loader import CommitToken, Writer
+
+_BATCH_FAILED = "load.batch_failed"
+
+
+class WriteStage:
+    """Writes batches and keeps the account of the run.
+
+    Args:
+        stream: Contract and parameter set.
+        letters: Makes dead letters.
+        settings: Settings of the run.
+        services: Ledger, progress, retries.
+        account: What the run did so far; changed.
+        beginning: The open destination, and what it holds already.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        letters: LetterMaker,
+        settings: RunSettings,
+        services: Services,
+        account: Account,
+        beginning: Beginning,
+    ) -> None:
+        self._stream = stream
+        self._letters = letters
+        self._settings = settings
+        self._services = services
+        self._journal = services.journal
+        self._account = account
+        self._beginning = beginning
+        self._writer = beginning.writer
+        self._last: CommitToken | None = None
+        self._durable = True
+        self._clean = True
+        account.restore(beginning.account)
+
+    async def take(self, cut: Cut) -> None:
+        """Handle one batch to its end: when this returns, it is loaded, accounted for and, if possible, durable."""
+        if cut.batch.seq <= self._beginning.seq:
+            self._recognise(cut)
+            return
+        progress, seq, counts = self._services.progress, cut.batch.seq, self._account.counts
+        progress.send("extract", seq, counts.extracted + cut.counts.extracted, counts.rejected)
+        rejected = counts.rejected + cut.counts.rejected
+        progress.send("transform", seq, counts.extracted + cut.counts.extracted, rejected)
+        await self._journal.assure_lease()
+        began = time.perf_counter()
+        await self._load(cut)
+        account = self._account
+        account.load.seconds += time.perf_counter() - began
+        progress.send("load", seq, account.counts.extracted, account.counts.rejected)
+        await self._journal.progress(account)
+        account.check_budget(self._settings.budget)
+        account.check_threshold(self._settings.recovery.error_threshold)
+        self._check_memory()
+
+    async def publish(self) -> None:
+        """Check the account of the whole run, then let the destination publish.
+
+        Raises:
+            LimitError: Too many records were rejected; nothing more was published.
+            FatalError: The account does not balance.
+        """
+        account, writer = self._account, self._writer
+        account.check_budget(self._settings.budget, final=True)
+        account.check_threshold(self._settings.recovery.error_threshold, final=True)
+        account.verify_steps()
+        if writer is None:
+            return
+        await self._journal.claim()
+        await self._journal.assure_lease()
+        began = time.perf_counter()
+        fault("publish.before")
+        with attributed("load"):
+            published = await writer.finish()
+        fault("publish.after")
+        account.load.seconds += time.perf_counter() - began
+        account.publish(published)
+
+    async def let_go(self, error: BaseException) -> None:
+        """Release the destination after a failure or a stop, so that the run can be resumed if that is possible."""
+        writer = self._writer
+        if writer is None:
+            return
+        if self._settings.checkpoint_id is None:
+            await writer.abort()
+            return
+        try:
+            if self._clean and not self._durable and self._last is not None:
+                if await writer.commit(self._last, now=True):
+                    await self._journal.checkpoint(self._last, str(error) or type(error).__name__)
+        finally:
+            await writer.suspend()
+
+    async def close(self) -> None:
+        """Release the destination of a run that the ledger knows to be over."""
+        if self._writer is not None:
+            await self._writer.close()
+
+    def _recognise(self, cut: Cut) -> None:
+        """A batch that is in the destination already was read again because a step remembers: it must be the same."""
+        beginning = self._beginning
+        if cut.batch.seq == beginning.seq and cut.batch.position != beginning.position:
+            raise StateError(
+                f"batch {cut.batch.seq:,} does not end where it ended when it was loaded: the source was changed, so "
+                "the rest of it cannot be told from the beginning",
+                help="bring the source back, or begin anew with: etlctl run … --restart",
+            )
+
+    async def _load(self, cut: Cut) -> None:
+        if self._writer is None:
+            await self._keep(cut.batch.seq, cut.rejections, {})
+            if self._settings.sink is not None:
+                self._settings.sink(cut.batch)
+            self._account.add(cut, len(cut.batch), 0, dry=True)
+            return
+        before = self._account.to_dict()
+        tries = 0
+
+        async def once() -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                self._account.restore(before)
+                await self._journal.clear(cut.batch.seq - 1)
+            await self._write(cut, self._opened())
+
+        position = len(self._account.steps) + 1
+        try:
+            await self._services.retrying.call(once, step="load", position=position, batch=cut.batch.seq)
+        except Exception as error:
+            if not self._may_give_up(cut, error):
+                raise
+            self._account.restore(before)
+            await self._give_up(cut, error)
+
+    async def _write(self, cut: Cut, writer: Writer) -> None:
+        """Write and commit one batch. Records the destination refuses are dead letters before anything is committed."""
+        seq, parts = cut.batch.seq, dict[int, int]()
+        await self._keep(seq, cut.rejections, parts)
+        self._clean = False
+        with attributed("load", seq):
+            receipt = await writer.write(cut.batch)
+        refused = cut.refused + [cut.from_source(rejection) for rejection in receipt.rejected]
+        await self._keep(seq, refused, parts)
+        self._account.add(cut, receipt.records, len(refused), dry=False)
+        await self._commit(cut, writer, durable=receipt.durable)
+
+    async def _commit(self, cut: Cut, writer: Writer, *, durable: bool) -> None:
+        token = CommitToken(
+            self._stream,
+            self._settings.run_id,
+            cut.batch.seq,
+            self._beginning.fence,
+            cut.batch.position,
+            self._account.to_dict(),
+        )
+        try:
+            with attributed("load", cut.batch.seq):
+                committed = await writer.commit(token)
+        except RetryableError:
+            # Whether it came to pass is not known: the destination is asked.
+            found = await writer.committed() if writer.keeps_tokens else None
+            if found is None or (found.run, found.seq) != (token.run, token.seq):
+                raise
+            committed = True
+        fault("load.after_commit")
+        self._last, self._durable, self._clean = token, committed or durable, True
+        if self._durable:
+            await self._journal.checkpoint(token)
+
+    def _may_give_up(self, cut: Cut, error: Exception) -> bool:
+        """Tell whether a batch that failed for good may go to the dead letters as a whole, and the run go on."""
+        allowed = self._settings.recovery.error_threshold is not None and cut.batch.encoded is None
+        return allowed and self._services.retrying.may_help(error)
+
+    async def _give_up(self, cut: Cut, error: Exception) -> None:
+        seq, parts, writer = cut.batch.seq, dict[int, int](), self._opened()
+        self._services.warn(f"batch {seq:,} failed for good and goes to the dead letters: {error}")
+        await self._journal.clear(seq - 1)
+        await self._keep(seq, cut.rejections, parts)
+        refused = list(cut.refused)
+        for index in range(len(cut.batch)):
+            lost = Rejection(index, "load", "load", _BATCH_FAILED, str(error) or type(error).__name__, None)
+            refused.append(cut.from_source(lost))
+        await self._keep(seq, refused, parts)
+        self._account.failed_batches += 1
+        self._account.add(cut, 0, len(refused), dry=False)
+        empty = Batch.of_rows([], cut.batch.position)
+        empty.seq = seq
+        with attributed("load", seq):
+            receipt = await writer.write(empty)
+        await self._commit(cut, writer, durable=receipt.durable)
+
+    async def _keep(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> None:
+        await self._journal.keep(self._letters.letters(seq, rejections, parts))
+
+    def _opened(self) -> Writer:
+        if self._writer is None:
+            raise FatalError("there is no destination to write to")
+        return self._writer
+
+    def _check_memory(self) -> None:
+        used, limit = self._services.progress.memory_mb(), self._settings.max_memory_mb
+        if limit is not None and used > limit:
+            raise LimitError(
+                f"the run holds {used:.0f} MiB, over its limit of {limit} MiB (max_memory_mb), "
+                f"after batch {self._account.batches}",
+                help="raise max_memory_mb, lower batch_size, or use processing_mode: streaming",
+            )
