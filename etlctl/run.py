@@ -19,6 +19,11 @@ class RunStatus(StrEnum):
     failed = "failed"
     canceled = "canceled"
 
+    @property
+    def finished(self) -> bool:
+        """Tell whether everything was done that there was to do."""
+        return self in {RunStatus.succeeded, RunStatus.partial}
+
 
 class ProcessingMode(StrEnum):
     """How far reading, transforming and loading overlap."""
@@ -279,7 +284,7 @@ class RunResult(Mapping[str, Any]):
     @property
     def success(self) -> bool:
         """Tell whether the run finished; a partial run did."""
-        return self.status in {RunStatus.succeeded, RunStatus.partial}
+        return self.status.finished
 
     @property
     def records(self) -> int:

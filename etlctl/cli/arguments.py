@@ -15,6 +15,11 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the contract; repeat for more."),
 ]
+CheckpointDir = Annotated[
+    Path | None, typer.Option("--checkpoint-dir", help="Keep checkpoints as JSON files in this folder.")
+]
+AcceptChanges = Annotated[bool, typer.Option("--accept-changes", help="Resume although the contract was edited since.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, only errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from etlctl.cli import (
+    checkpoints,
     components,
     db,
     dead_letters,
@@ -55,8 +56,10 @@ app.command("init")(init.init)
 app.command("validate")(validate.validate)
 app.command("preview")(preview.preview)
 app.command("run")(run.run)
+app.command("resume")(run.resume)
 app.add_typer(runs.app, name="runs")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(checkpoints.app, name="checkpoints")
 app.command("components")(components.components)
 app.command("schema")(schema.schema)
 app.command("reference")(schema.reference)

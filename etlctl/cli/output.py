@@ -134,4 +134,6 @@ def fail(result: RunResult) -> None:
     say(f"error: {result.error}")
     if result.error_help:
         say(f"  help: {result.error_help}")
+    if result.resume_command:
+        say(f"  carry on with: {result.resume_command}")
     raise typer.Exit(result.exit_code)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AsJson, ContractPath, Params, parse_params
-
-if TYPE_CHECKING:
-    from etlctl.run import RunResult
-
-
-OUTPUT_CLOSED = 141
+from etlctl.cli.arguments import AcceptChanges, AsJson, CheckpointDir, ContractPath, Params, Quiet, parse_params
 
 
 class Mode(StrEnum):
@@ -23,57 +17,94 @@ class Mode(StrEnum):
 
     full = "full"
     streaming = "streaming"
+    hybrid = "hybrid"
+
+
+class Trigger(StrEnum):
+    """What can start a run."""
+
+    manual = "manual"
+    schedule = "schedule"
+    api = "api"
+    webhook = "webhook"
 
 
 def run(
     contract: ContractPath,
     *,
     param: Params = None,
+    run_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Idempotency key: a run that finished with it is not repeated.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="ID", help="Name of the checkpoint; the run's id if left out.")
+    ] = None,
+    checkpoint_dir: CheckpointDir = None,
     mode: Annotated[
         Mode | None, typer.Option(help="How far the stages overlap; the contract's choice if left out.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Source records per batch.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, max=1 << 40, help="Source records per batch.")] = None,
     max_records: Annotated[int | None, typer.Option(min=0, help="Stop after so many source records.")] = None,
+    max_retries: Annotated[int | None, typer.Option(min=0, help="How often a failed batch is tried again.")] = None,
+    error_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of batches that may fail for good.")
+    ] = None,
+    trigger: Annotated[
+        Trigger, typer.Option("--trigger", "--trigger-source", help="What starts the run, for the ledger.")
+    ] = Trigger.manual,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew although an unfinished run left records behind.")
+    ] = False,
+    accept_changes: AcceptChanges = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and transform, write nothing.")] = False,
     json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, only errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a contract.
 
-    Examples: etlctl run contracts/flights  ·  etlctl run contracts/orders -p day=2026-01-31 --dry-run
+    Examples: etlctl run contracts/flights  ·  etlctl run contracts/orders -p day=2026-01-31 --run-key 2026-01-31
     """
     with output.errors_as_exit_codes():
-        result = _run(contract, parse_params(param), mode, batch_size, max_records, dry_run=dry_run, quiet=quiet)
-        if result.exit_code == OUTPUT_CLOSED:  # ``etlctl run … | head``: nobody is left to tell
-            raise typer.Exit(OUTPUT_CLOSED)
-        if json:
-            output.json_data(result.to_dict())
-        if not quiet:
-            from etlctl.engine.report import summary  # noqa: PLC0415
+        options: dict[str, Any] = {
+            "params": parse_params(param),
+            "run_key": run_key,
+            "checkpoint_id": checkpoint,
+            "mode": mode.value if mode else None,
+            "batch_size": batch_size,
+            "max_records": max_records,
+            "max_retries": max_retries,
+            "error_threshold": error_threshold,
+            "trigger": trigger.value,
+            "restart": restart,
+            "accept_changes": accept_changes,
+            "dry_run": dry_run,
+        }
+        from etlctl.cli.running import tell, watched  # noqa: PLC0415
 
-            output.say(summary(result))
-        if not result.success:
-            output.fail(result)
-        raise typer.Exit(result.exit_code)
+        tell(watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet), json=json, quiet=quiet)
 
 
-def _run(
-    contract: ContractPath,
-    params: dict[str, object],
-    mode: Mode | None,
-    batch_size: int | None,
-    max_records: int | None,
+def resume(
+    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="ID", help="A checkpoint, or a run's id.")],
     *,
-    dry_run: bool,
-    quiet: bool,
-) -> RunResult:
-    from etlctl.cli.progress import progress_display  # noqa: PLC0415
-    from etlctl.cli.signals import run_until_signal  # noqa: PLC0415
-    from etlctl.orchestrator import ETLOrchestrator  # noqa: PLC0415
+    checkpoint_dir: CheckpointDir = None,
+    param: Params = None,
+    accept_changes: AcceptChanges = False,
+    contract: Annotated[
+        Path | None, typer.Option("--contract", help="Where the contract is now, if it was moved.")
+    ] = None,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry on with a run that did not come to its end: nothing lost, nothing doubled.
 
-    with progress_display(str(contract), quiet=quiet, terminal=sys.stderr.isatty()) as callback:
-        orchestrator = ETLOrchestrator(contract, params=params, progress_callback=callback, warn=output.warn)
-        work = orchestrator.run(
-            mode=mode.value if mode else None, batch_size=batch_size, max_records=max_records, dry_run=dry_run
-        )
-        return run_until_signal(work)
+    The contract and the parameters are found through the checkpoint; -p is only for values that were kept secret.
+
+    Examples: etlctl resume --checkpoint run_0198f2  ·  etlctl resume --checkpoint nightly --accept-changes
+    """
+    with output.errors_as_exit_codes():
+        from etlctl.cli.running import resumed, tell  # noqa: PLC0415
+
+        options = {"params": parse_params(param), "accept_changes": accept_changes}
+        result = resumed(checkpoint, options, contract=contract, checkpoint_dir=checkpoint_dir, quiet=quiet)
+        tell(result, json=json, quiet=quiet)

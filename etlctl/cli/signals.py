@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM cancel a run cleanly: nothing half-written is published, and the exit code tells.
+"""Ctrl-C and SIGTERM let a run finish the batch in hand and remember where it is; the exit code tells.
 
-A second one ends the process at once, for code that does not come back; the next run cleans up after it.
+A second one ends the process at once, for code that does not come back; the next attempt cleans up after it.
 """
 
 from __future__ import annotations
@@ -8,36 +8,44 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from etlctl.cli import output
 
+if TYPE_CHECKING:
+    from etlctl.engine.services import StopRequest
+
 T = TypeVar("T")
 
 
-def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; SIGINT and SIGTERM cancel it, a second one ends the process at once.
+def run_until_signal(work: Callable[[StopRequest], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine; SIGINT and SIGTERM ask it to stop, a second one ends the process at once.
+
+    Args:
+        work: Makes the coroutine, given what a signal will ask.
 
     Raises:
-        typer.Exit: 130 after SIGINT, 143 after SIGTERM, once the run has cleaned up.
+        typer.Exit: 130 after SIGINT, 143 after SIGTERM, when the coroutine was canceled instead.
     """
     caught: list[int] = []
 
     async def supervised() -> T:
-        task = asyncio.ensure_future(work)
-        loop = asyncio.get_running_loop()
+        from etlctl.engine.services import StopRequest  # noqa: PLC0415
+
+        loop, request = asyncio.get_running_loop(), StopRequest()
+        task = asyncio.ensure_future(work(request))
 
         def stop(number: int) -> None:
             name = signal.Signals(number).name
             if caught:
-                output.say(f"{name} again: stopping at once; the next run cleans up what is left over")
+                output.say(f"{name} again: stopping at once; the next attempt cleans up what is left over")
                 os._exit(128 + number)
-            output.say(f"{name}: stopping cleanly; nothing new is published (once more: stop at once)")
+            output.say(f"{name}: stopping after the batch in hand (once more: stop at once)")
             caught.append(number)
-            task.cancel()
+            request.request(name, 128 + number)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:

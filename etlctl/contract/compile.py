@@ -253,8 +253,11 @@ class _Examiner:
     def _overridden(self, envelope: ExtractEnvelope) -> ExtractEnvelope:
         if not self.settings.overrides:
             return envelope
+        recovery = {**dict(envelope.error_recovery), **self.settings.overrides.get("error_recovery", {})}
         try:
-            return ExtractEnvelope.model_validate({**dict(envelope), **self.settings.overrides})
+            return ExtractEnvelope.model_validate(
+                {**dict(envelope), **self.settings.overrides, "error_recovery": recovery}
+            )
         except ValidationError as error:
             for details in error.errors(include_url=False):
                 key = details["loc"][0]

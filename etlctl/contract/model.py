@@ -10,6 +10,7 @@ from typing import Any
 from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, RecordSchema
 from etlctl.diagnostics import Diagnostic
 from etlctl.sdk.extractor import Extractor
+from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 from etlctl.sdk.loader import Loader
 from etlctl.sdk.operation import Operation
 
@@ -70,3 +71,17 @@ class Contract:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     part_hashes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def fields(self) -> Mapping[str, DeclaredField]:
+        """Declared fields of the records to load, in order."""
+        if self.record_schema is None:
+            return {}
+        rules = self.record_schema.fields.items()
+        return {name: DeclaredField(str(rule.type), rule.required) for name, rule in rules}
+
+    @property
+    def guard(self) -> ReplaceGuard:
+        """Keeps a replace from emptying or shrinking what is there."""
+        section = self.load_envelope.replace_guard
+        return ReplaceGuard(section.max_shrink_percent, section.allow_empty)

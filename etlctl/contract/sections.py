@@ -38,9 +38,22 @@ class Checkpointing(Section):
     """When the run's place is remembered durably."""
 
     enabled: bool = True
-    """Remember the place at all."""
-    interval: int = Field(default=1, ge=1)
-    """Batches between two checkpoints."""
+    """Remember the place at all; without it a run that did not finish cannot be resumed."""
+    interval: int | None = Field(default=None, ge=1)
+    """Batches between two checkpoints; when left out, each batch where that costs little (databases), else every few seconds."""  # noqa: E501
+
+
+class ErrorRecovery(Section):
+    """What happens when something fails on the way."""
+
+    max_retries: int | None = Field(default=None, ge=0, le=1000)
+    """How often the same batch is tried again; twice, and only after failures that may pass, when left out."""
+    backoff: float = Field(default=1.0, ge=0, strict=False)
+    """Seconds before the first retry; the n-th waits n times as long."""
+    max_backoff: float = Field(default=60.0, ge=0, strict=False)
+    """Seconds to wait at most."""
+    error_threshold: float | None = Field(default=None, ge=0, le=1, strict=False)
+    """Share of batches (0 to 1) that may fail for good; their records become dead letters. Also of rejected records."""
 
 
 class ExtractEnvelope(Section):
@@ -49,13 +62,15 @@ class ExtractEnvelope(Section):
     input_params: dict[str, InputParam] = Field(default_factory=dict)
     """Parameters a run takes."""
     processing_mode: Annotated[ProcessingMode, Field(strict=False)] = ProcessingMode.full
-    """``full`` publishes once with the whole set in view; ``streaming`` goes batch by batch in constant memory."""
+    """``full`` publishes once with the whole set in view; ``streaming`` commits batch by batch in constant memory; ``hybrid`` is streaming that reads further ahead."""  # noqa: E501
     batch_size: int = Field(default=50_000, ge=1)
     """Records per batch: the unit of commit, progress and retry."""
     max_memory_mb: int | None = Field(default=None, ge=64)
     """Memory budget of the process in MiB."""
     checkpoint: Checkpointing = Checkpointing()
     """When the run's place is remembered durably."""
+    error_recovery: ErrorRecovery = ErrorRecovery()
+    """What happens when something fails on the way."""
     max_records: int | None = Field(default=None, ge=0)
     """Stop after so many source records."""
 
@@ -69,11 +84,22 @@ class DeadLetterBudget(Section):
     """Share of the source records allowed, in percent, judged when the run ends (and from 1,000 records on)."""
 
 
+class ReplaceGuardSection(Section):
+    """Keeps a replace from throwing good data away."""
+
+    max_shrink_percent: float | None = Field(default=None, ge=0, le=100, strict=False)
+    """By how many percent the number of records may go down; any when left out."""
+    allow_empty: bool = False
+    """Replacing records by none at all is fine."""
+
+
 class LoadEnvelope(Section):
     """Keys of ``load.yaml`` that are the same for every loader."""
 
     dead_letters: DeadLetterBudget | None = None
     """How many rejected records are acceptable. Without it any rejected record makes the run partial (exit code 4)."""
+    replace_guard: ReplaceGuardSection = ReplaceGuardSection()
+    """Keeps a replace from emptying or shrinking what is there."""
 
 
 class FieldRule(Section):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AppliedChunk:
-    """A chunk before and after the steps, and where reading it began."""
+    """A chunk before and after the steps, and the position it begins at: ``{"at": …, "skip": source records}``."""
 
     source: Batch
     applied: Applied
-    start: Position | None
+    start: Position
 
     @property
     def size(self) -> int:

@@ -120,7 +120,9 @@ class Cutter:
             self._take(view, taken, end)
             done = end == chunk.size
             self._pending.position = (
-                {"at": chunk.source.position, "skip": 0} if done else {"at": chunk.start, "skip": end}
+                {"at": chunk.source.position, "skip": 0}
+                if done
+                else {"at": chunk.start["at"], "skip": chunk.start["skip"] + end}
             )
             taken = end
             if self._pending.extracted >= self._size:

@@ -79,6 +79,7 @@ class Claim:
         attempt: Which attempt of the run this is, from 1.
         started_at: When the first attempt began, UTC: the one instant of the run.
         checkpoint: Where the attempt before came to; None for a new run.
+        checkpoint_lost: The checkpoint is not to be had; this one only names the run.
         edited: Parts of the contract that were changed since that checkpoint.
         finished: The run had finished before: its result, and nothing is to be done.
     """
@@ -88,6 +89,7 @@ class Claim:
     attempt: int = 1
     started_at: datetime | None = None
     checkpoint: Checkpoint | None = None
+    checkpoint_lost: bool = False
     edited: tuple[str, ...] = ()
     finished: RunResult | None = None
 
@@ -175,6 +177,7 @@ class RunSettings:
         claim_first: The run may have begun before (resume, run key): ask the ledger before anything else.
         restart: Begin anew although an unfinished run has left records in the destination.
         accept_changes: Resume although the contract was edited.
+        refuse_edited: Never begin anew by the edited contract instead, even if nothing can be seen yet.
         checkpoint_id: What to resume the run by, should it not finish; None: it cannot be resumed.
         commit_interval: Batches between two durable commits; None: whenever it pays.
         position: Where to start, for a run without a ledger; None is the beginning.
@@ -195,6 +198,7 @@ class RunSettings:
     claim_first: bool = False
     restart: bool = False
     accept_changes: bool = False
+    refuse_edited: bool = False
     checkpoint_id: str | None = None
     commit_interval: int | None = None
     position: Position | None = None

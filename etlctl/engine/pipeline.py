@@ -33,7 +33,9 @@ from etlctl.sdk.operation import Operation, Scope
 EVERYTHING = 1 << 62
 """A batch size that no data set reaches."""
 
-_Chunks = Channel[tuple[Position | None, Batch]]
+_START: Position = {"at": None, "skip": 0}
+
+_Chunks = Channel[tuple[Position, Batch]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Pipeline:
         plan, services = self._plan, self._services
         beginning = await Opening(plan, self._settings, services.journal, services.ctx).begin()
         letters = LetterMaker(self._settings.run_id, plan.name, plan.stream)
-        self._writing = WriteStage(plan.stream, letters, self._settings, services, self.account, beginning)
+        self._writing = WriteStage(letters, self._settings, services, self.account, beginning)
         return beginning, self._writing
 
     async def _let_go(self, opening: asyncio.Task[tuple[Beginning, WriteStage]], error: BaseException) -> None:
@@ -175,7 +177,7 @@ class Pipeline:
         await cuts.close()
 
     async def _hand_on(
-        self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position | None, Batch], cuts: Channel[Cut]
+        self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position, Batch], cuts: Channel[Cut]
     ) -> None:
         async def apply() -> Applied:
             ended = self._services.ended.is_set
@@ -196,14 +198,14 @@ class Pipeline:
         return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
 
     @staticmethod
-    def _prepared(before: Cutter | None, start: Position | None, chunk: Batch) -> list[tuple[Position | None, Batch]]:
+    def _prepared(before: Cutter | None, start: Position | None, chunk: Batch) -> list[tuple[Position, Batch]]:
         """Return the units that steps should see: the chunk as it is, or whole batches for batch-scoped steps."""
         if before is None:
             return [(start, chunk)]
         untouched = apply_steps([], chunk, [])
         return [_unit(cut) for cut in before.feed(AppliedChunk(chunk, untouched, start))]
 
-    def _cut(self, cutter: Cutter, applied: Applied, unit: tuple[Position | None, Batch]) -> list[Cut]:
+    def _cut(self, cutter: Cutter, applied: Applied, unit: tuple[Position, Batch]) -> list[Cut]:
         start, chunk = unit
         cuts = list(cutter.feed(AppliedChunk(chunk, applied, start)))
         return [_outer_position(cut) for cut in cuts] if self._whole else cuts
@@ -232,9 +234,9 @@ def _fine(task: asyncio.Task[None]) -> bool:
     return not task.cancelled() and task.exception() is None
 
 
-def _unit(cut: Cut) -> tuple[Position | None, Batch]:
+def _unit(cut: Cut) -> tuple[Position, Batch]:
     """Turn a batch of untouched source records back into a chunk for the steps."""
-    return None, replace(cut.batch, rejected=cut.rejections)
+    return _START, replace(cut.batch, rejected=cut.rejections)
 
 
 def _outer_position(cut: Cut) -> Cut:

@@ -19,8 +19,8 @@ async def read_chunks(
     max_records: int | None,
     *,
     retrying: Retrying | None = None,
-) -> AsyncIterator[tuple[Position | None, Batch]]:
-    """Yield chunks with the position each one began at; after a failure that may pass, go on where it was.
+) -> AsyncIterator[tuple[Position, Batch]]:
+    """Yield chunks with the position each one begins at; after a failure that may pass, go on where it was.
 
     Args:
         extractor: The source.
@@ -47,7 +47,8 @@ async def read_chunks(
                     start = chunk.position
                     continue
                 last = left is not None and size - skip >= left
-                yield start, _part(chunk, skip, skip + left if left is not None and last else size)
+                begun = {"at": start, "skip": skip}
+                yield begun, _part(chunk, skip, skip + left if left is not None and last else size)
                 if last:
                     return
                 left = left - (size - skip) if left is not None else None

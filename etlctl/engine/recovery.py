@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from etlctl.batch import Position
+from etlctl.checkpoint import Checkpoint
 from etlctl.engine.attribution import attributed
 from etlctl.engine.journal import Journal
 from etlctl.engine.options import Claim, RunPlan, RunSettings
@@ -72,8 +73,8 @@ class Opening:
         if settings.dry_run or settings.sink is not None:
             return Beginning(None, position=settings.position)
         claim = await self._journal.claim()
-        if claim.edited and not settings.accept_changes:
-            self._refuse_edited(claim)
+        if claim.checkpoint is not None and claim.edited and settings.refuse_edited:
+            raise _edited(claim, claim.checkpoint.id)
         writer = await self._open(claim, resume=claim.checkpoint is not None)
         try:
             return await self._found(claim, writer)
@@ -89,36 +90,54 @@ class Opening:
         if claim.checkpoint is None:
             self._refuse_half_done(token)
             return Beginning(writer, claim.fence, position=self._settings.position)
-        return await self._resumed(claim, writer, token)
+        return await self._resumed(claim, claim.checkpoint, writer, token)
 
-    async def _resumed(self, claim: Claim, writer: Writer, token: CommitToken | None) -> Beginning:
-        checkpoint = claim.checkpoint
-        assert checkpoint is not None
-        ours = token if token is not None and token.run == claim.run_id else None
-        if writer.keeps_tokens:
-            if (ours.seq if ours is not None else 0) < checkpoint.seq and not (ours is not None and ours.finished):
-                raise _lost(checkpoint.id, checkpoint.seq, ours.seq if ours is not None else 0)
-            if ours is None:
-                self._refuse_half_done(token)
-        elif checkpoint.seq:
-            ours = CommitToken(
-                checkpoint.stream, claim.run_id, checkpoint.seq, checkpoint.fence, checkpoint.position,
-                checkpoint.account,
-            )  # fmt: skip
+    async def _resumed(
+        self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
+    ) -> Beginning:
+        ours = self._known(claim, checkpoint, writer, token)
         if ours is None or (not ours.seq and not ours.finished):
             await self._journal.clear(0)
             return Beginning(writer, claim.fence)
         if ours.finished:
             return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, finished=True)
-        if self._sees_everything() and not ours.visible and writer.keeps_tokens:
+        edited = claim.edited and not self._settings.accept_changes
+        if edited and (ours.visible or not writer.keeps_tokens):
+            raise _edited(claim, checkpoint.id)
+        if writer.keeps_tokens and not ours.visible and (edited or self._sees_everything()):
             writer = await self._anew(claim, writer)
             await self._journal.clear(0)
             return Beginning(writer, claim.fence)
         await self._journal.clear(ours.seq)
-        return Beginning(
-            writer, claim.fence, ours.seq, ours.position, ours.account,
-            replayed=any(step.operation.remembers for step in self._plan.steps),
-        )  # fmt: skip
+        replayed = any(step.operation.remembers for step in self._plan.steps)
+        return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed)
+
+    def _known(
+        self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
+    ) -> CommitToken | None:
+        """Return what is known of this run's last durable batch.
+
+        Raises:
+            CheckpointError: The destination holds less than the checkpoint says.
+        """
+        ours = token if token is not None and token.run == claim.run_id else None
+        if not writer.keeps_tokens:
+            if claim.checkpoint_lost:
+                raise _damaged(checkpoint.id)
+            return CommitToken(
+                checkpoint.stream,
+                claim.run_id,
+                checkpoint.seq,
+                checkpoint.fence,
+                checkpoint.position,
+                checkpoint.account,
+            )
+        found = ours.seq if ours is not None else 0
+        if found < checkpoint.seq and not (ours is not None and ours.finished):
+            raise _lost(checkpoint.id, checkpoint.seq, found)
+        if ours is None:
+            self._refuse_half_done(token)
+        return ours
 
     def _sees_everything(self) -> bool:
         """Tell whether a step must see the whole data set at once: then a part of it is of no use."""
@@ -174,14 +193,22 @@ class Opening:
             "removed: etlctl run … --restart",
         )
 
-    def _refuse_edited(self, claim: Claim) -> None:
-        checkpoint = claim.checkpoint
-        assert checkpoint is not None
-        raise StateError(
-            f"the contract was edited since run {claim.run_id} stopped: {' and '.join(claim.edited)} changed; the rest "
-            "would be loaded by other rules than the beginning",
-            help=f"undo the change, or accept it: etlctl resume --checkpoint {checkpoint.id} --accept-changes",
-        )
+
+def _edited(claim: Claim, checkpoint_id: str) -> StateError:
+    changed = " and ".join(claim.edited)
+    return StateError(
+        f"the contract was edited since run {claim.run_id} stopped: {changed} changed; the rest would be loaded by "
+        "other rules than the beginning",
+        help=f"undo the change, or accept it: etlctl resume --checkpoint {checkpoint_id} --accept-changes",
+    )
+
+
+def _damaged(checkpoint_id: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {checkpoint_id} is damaged or gone, and the destination keeps no commit token of its own: nobody "
+        "knows how far the run came",
+        help="find out what the destination holds, then begin anew: etlctl run … --restart",
+    )
 
 
 def _lost(checkpoint_id: str, wanted: int, found: int) -> CheckpointError:

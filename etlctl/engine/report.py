@@ -126,7 +126,7 @@ def summary(result: RunResult, dead_letters: Sequence[RuleSummary] = ()) -> str:
 
 def next_commands(result: RunResult) -> list[str]:
     """Return the commands worth typing after a run."""
-    commands = []
+    commands = [result.resume_command] if result.resume_command else []
     if result.counts.rejected:
         commands.append(f"etlctl dead-letters list --run {result.run_id}")
     commands.append(f"etlctl runs show {result.run_id}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import TypeVar
 
 from etlctl.clock import Clock
@@ -62,7 +61,12 @@ class Retrying:
                 tries += 1
                 again = self.may_help(error) and tries <= self._most(error)
                 if self.may_help(error):
-                    await self._record(_failed(error, step, position, batch, began, self._clock))
+                    ended, text = self._clock.now(), str(error) or type(error).__name__
+                    await self._record(
+                        StepAttempt(
+                            position=position, name=step, batch=batch, started_at=began, ended_at=ended, error=text
+                        )
+                    )
                 if not again:
                     raise
                 await self._wait(error, tries, step)
@@ -89,10 +93,3 @@ class Retrying:
         seconds += random.uniform(0, _JITTER) * seconds  # noqa: S311 - not for secrets
         self._warn(f"{step} failed ({error}); trying the same batch again in {seconds:.1f} s")
         await self._sleep(seconds)
-
-
-def _failed(
-    error: Exception, step: str, position: int, batch: int | None, began: datetime, clock: Clock
-) -> StepAttempt:
-    text = str(error) or type(error).__name__
-    return StepAttempt(position=position, name=step, batch=batch, started_at=began, ended_at=clock.now(), error=text)

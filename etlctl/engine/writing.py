@@ -24,7 +24,6 @@ class WriteStage:
     """Writes batches and keeps the account of the run.
 
     Args:
-        stream: Contract and parameter set.
         letters: Makes dead letters.
         settings: Settings of the run.
         services: Ledger, progress, retries.
@@ -34,14 +33,12 @@ class WriteStage:
 
     def __init__(
         self,
-        stream: str,
         letters: LetterMaker,
         settings: RunSettings,
         services: Services,
         account: Account,
         beginning: Beginning,
     ) -> None:
-        self._stream = stream
         self._letters = letters
         self._settings = settings
         self._services = services
@@ -106,9 +103,9 @@ class WriteStage:
             await writer.abort()
             return
         try:
-            if self._clean and not self._durable and self._last is not None:
-                if await writer.commit(self._last, now=True):
-                    await self._journal.checkpoint(self._last, str(error) or type(error).__name__)
+            pending = self._last if self._clean and not self._durable else None
+            if pending is not None and await writer.commit(pending, now=True):
+                await self._journal.checkpoint(pending, str(error) or type(error).__name__)
         finally:
             await writer.suspend()
 
@@ -168,7 +165,7 @@ class WriteStage:
 
     async def _commit(self, cut: Cut, writer: Writer, *, durable: bool) -> None:
         token = CommitToken(
-            self._stream,
+            self._services.ctx.stream,
             self._settings.run_id,
             cut.batch.seq,
             self._beginning.fence,

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etlctl.errors import StateError
+from etlctl.checkpoint import Checkpoint
+from etlctl.engine.options import Claim
+from etlctl.errors import CheckpointError, NotInLedgerError, StateError
 from etlctl.redact import Redactor
-from etlctl.run import RunResult
+from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
+from etlctl.sdk.loader import CommitToken
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from datetime import datetime
 
     from etlctl.contract.model import Contract
     from etlctl.engine.options import RunSettings
-    from etlctl.state.ledger import Ledger, RunRecorder
+    from etlctl.state.checkpoint_store import CheckpointStore
+    from etlctl.state.ledger import Ledger
     from etlctl.state.records import RunStart
+    from etlctl.state.run_recorder import RunRecorder
 
 _EXAMPLES = 3
 
 
 class RunKeeper:
-    """The ledger and the report of one run of a contract.
+    """The ledger, the checkpoint and the report of one run of a contract: what the engine calls its ledger.
 
     Args:
         contract: What runs.
@@ -29,20 +36,37 @@ class RunKeeper:
         state_dir: Folder of the ledger and the reports.
         state_url: Where the ledger is, when it is not in ``state_dir``.
         trigger: What started the run.
+        run_key: Idempotency key of the run.
+        resume: The run was begun before.
+        checkpoint_dir: Folder of JSON checkpoints; None keeps them in the ledger.
     """
 
     def __init__(
-        self, contract: Contract, settings: RunSettings, state_dir: Path, state_url: str | None, trigger: str
+        self,
+        contract: Contract,
+        settings: RunSettings,
+        state_dir: Path,
+        state_url: str | None,
+        trigger: str,
+        *,
+        run_key: str | None = None,
+        resume: bool = False,
+        checkpoint_dir: Path | None = None,
     ) -> None:
         self._contract = contract
         self._settings = settings
         self._state_dir = state_dir
         self._state_url = state_url
         self._trigger = trigger
+        self._run_key = run_key
+        self._resume = resume
+        self._checkpoint_dir = checkpoint_dir
         self._ledger: Ledger | None = None
+        self._recorder: RunRecorder | None = None
+        self._checkpoint: Checkpoint | None = None
         self.redactor = Redactor(contract.secrets)
 
-    def open(self) -> RunRecorder:
+    def open(self) -> RunKeeper:
         """Open the ledger for the engine; called on a thread.
 
         Raises:
@@ -51,38 +75,90 @@ class RunKeeper:
         from etlctl.state.ledger import open_ledger  # noqa: PLC0415
 
         self._ledger = open_ledger(self._state_url, self._state_dir, redactor=self.redactor)
-        return self._ledger.recorder(self._start())
+        return self
 
-    def _start(self) -> RunStart:
-        from etlctl.clock import SystemClock  # noqa: PLC0415
-        from etlctl.state.records import RunStart  # noqa: PLC0415
+    # What the engine calls, on threads
 
-        contract, settings = self._contract, self._settings
-        return RunStart(
-            run_id=settings.run_id,
-            contract=contract.name,
-            stream=contract.stream,
-            started_at=SystemClock().now(),
-            contract_path=str(contract.path),
-            contract_version=contract.version,
-            contract_hash=contract.part_hashes,
-            trigger=self._trigger,
-            params=contract.params,
-            mode=str(settings.mode),
-            batch_size=settings.batch_size,
-            dry_run=settings.dry_run,
+    def begin(self, started_at: datetime) -> Claim:
+        """Record that the run begins, and take the lease on its stream."""
+        ledger = self._opened()
+        start = self._start(started_at)
+        self._recorder = ledger.recorder(start, resume=self._resume, checkpoints=self._store())
+        claim = self._recorder.begin()
+        if claim.finished is not None:
+            return Claim(run_id=claim.run_id, finished=claim.finished)
+        given = Claim(
+            run_id=claim.run_id, fence=claim.fence, attempt=claim.attempt, started_at=claim.started_at
+        )  # fmt: skip
+        if self._settings.checkpoint_id is None:
+            return given
+        fresh = self._fresh(claim.run_id, claim.fence, claim.started_at)
+        if not claim.resumed:
+            self._checkpoint = fresh
+            self._recorder.save_checkpoint(fresh)
+            return given
+        found, lost = self._found(claim.run_id)
+        self._checkpoint = (found or fresh).moved(
+            fence=claim.fence, contract_hash=fresh.contract_hash, contract_path=fresh.contract_path, error=None
         )
+        edited = () if found is None else _differing(found.contract_hash, fresh.contract_hash)
+        return replace(given, checkpoint=found or fresh, checkpoint_lost=lost, edited=edited)
+
+    def renew(self) -> None:
+        """Keep the lease."""
+        self._recording().renew()
+
+    def raise_fence(self, at_least: int) -> int:
+        """Take a newer fence than a destination has seen."""
+        return self._recording().raise_fence(at_least)
+
+    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep rejected records; a repeat overwrites."""
+        self._recording().add_dead_letters(letters)
+
+    def clear_dead_letters(self, after_seq: int) -> None:
+        """Forget those of batches that will be done again."""
+        self._recording().clear_dead_letters(after_seq)
+
+    def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
+        """Remember how far the destination is."""
+        if self._checkpoint is None:
+            return
+        self._checkpoint = self._checkpoint.moved(
+            seq=token.seq, fence=token.fence, position=token.position, account=token.account, error=error
+        )
+        self._recording().save_checkpoint(self._checkpoint)
+
+    def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
+        """Record tries that failed."""
+        self._recording().add_attempts(attempts)
+
+    def progress(self, run_id: str, counts: Counts, batches: int) -> None:
+        """Record how far the run is."""
+        self._recording().progress(run_id, counts, batches)
+
+    def finish_run(self, result: RunResult) -> None:
+        """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done."""
+        recorder = self._recording()
+        recorder.finish_run(replace(result, run_key=self._run_key))
+        if result.success:
+            recorder.delete_checkpoint()
+
+    # What the orchestrator calls
 
     def close(self, result: RunResult) -> RunResult:
         """Write the report, close the ledger, and return the result with secrets masked and the report's path."""
-        result = self._masked(result)
+        result = self._masked(replace(result, run_key=self._run_key))
         if self._ledger is None:
             return result
-        from etlctl.engine.report import write_report  # noqa: PLC0415
+        from etlctl.engine.report import report_path, write_report  # noqa: PLC0415
 
         try:
+            if result.reused and report_path(self._state_dir, result.run_id).exists():
+                return result
             letters = self._ledger.count_dead_letters(run_id=result.run_id, examples=_EXAMPLES)
-            path = write_report(result, letters, state_dir=self._state_dir, redactor=self.redactor, start=self._start())
+            start = self._start(result.started_at)
+            path = write_report(result, letters, state_dir=self._state_dir, redactor=self.redactor, start=start)
             self._ledger.note_report(result.run_id, str(path))
         except StateError:
             if result.success:
@@ -91,6 +167,74 @@ class RunKeeper:
         finally:
             self._ledger.close()
         return replace(result, report=str(path))
+
+    def _start(self, started_at: datetime | None) -> RunStart:
+        from etlctl.clock import SystemClock  # noqa: PLC0415
+        from etlctl.state.records import RunStart  # noqa: PLC0415
+
+        contract, settings = self._contract, self._settings
+        return RunStart(
+            run_id=settings.run_id,
+            contract=contract.name,
+            stream=contract.stream,
+            started_at=started_at or SystemClock().now(),
+            contract_path=str(contract.path),
+            contract_version=contract.version,
+            contract_hash=contract.part_hashes,
+            run_key=self._run_key,
+            checkpoint_id=settings.checkpoint_id,
+            trigger=self._trigger,
+            params=contract.params,
+            mode=str(settings.mode),
+            batch_size=settings.batch_size,
+            dry_run=settings.dry_run,
+        )
+
+    def _fresh(self, run_id: str, fence: int, started_at: datetime) -> Checkpoint:
+        contract, settings = self._contract, self._settings
+        return Checkpoint(
+            id=settings.checkpoint_id or run_id,
+            run_id=run_id,
+            stream=contract.stream,
+            contract=contract.name,
+            contract_path=str(contract.path.resolve()),
+            contract_hash=contract.part_hashes,
+            params=contract.params,
+            mode=str(settings.mode),
+            batch_size=settings.batch_size,
+            max_records=settings.max_records,
+            started_at=started_at,
+            fence=fence,
+        )
+
+    def _found(self, run_id: str) -> tuple[Checkpoint | None, bool]:
+        """Return the checkpoint of a run, and whether there should be one that can be read and is not."""
+        store = self._store()
+        try:
+            return store.checkpoint(self._settings.checkpoint_id or run_id), False
+        except NotInLedgerError:
+            kept = [one.checkpoint for one in store.checkpoints(self._contract.name) if one.checkpoint is not None]
+            mine = [one for one in kept if one.run_id == run_id]
+            return (mine[0], False) if mine else (None, True)
+        except CheckpointError:
+            return None, True
+
+    def _store(self) -> CheckpointStore:
+        if self._checkpoint_dir is None:
+            return self._opened()
+        from etlctl.state.checkpoint_files import CheckpointFiles  # noqa: PLC0415
+
+        return CheckpointFiles(self._checkpoint_dir, self.redactor)
+
+    def _opened(self) -> Ledger:
+        if self._ledger is None:
+            raise StateError("the ledger is not open")
+        return self._ledger
+
+    def _recording(self) -> RunRecorder:
+        if self._recorder is None:
+            raise StateError("the run has not begun")
+        return self._recorder
 
     def _masked(self, result: RunResult) -> RunResult:
         mask = self.redactor.text
@@ -101,3 +245,9 @@ class RunKeeper:
             traceback=mask(result.traceback) if result.traceback else None,
             destinations=tuple(mask(place) for place in result.destinations),
         )
+
+
+def _differing(old: object, new: object) -> tuple[str, ...]:
+    """Return the parts of the contract whose hashes differ."""
+    before, after = dict(old), dict(new)  # type: ignore[call-overload]
+    return tuple(sorted(f"{name}.yaml" for name in {*before, *after} if before.get(name) != after.get(name)))

@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etlctl.engine.options import RunSettings
+from etlctl.engine.options import Claim, Recovery, RunSettings
 from etlctl.engine.runner import Surroundings, execute
+from etlctl.engine.services import StopRequest
+from etlctl.errors import CheckpointError
 from etlctl.ids import new_id
 from etlctl.orchestrator.keeper import RunKeeper
-from etlctl.run import Counts, DeadLetter, ETLProgress, ProcessingMode, RunResult
+from etlctl.run import Counts, DeadLetter, ETLProgress, ProcessingMode, RunResult, StepAttempt
+from etlctl.sdk.loader import CommitToken
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from etlctl.batch import Batch, Record
     from etlctl.catalog.workspace import Workspace
     from etlctl.contract.model import Contract
+    from etlctl.orchestrator.resuming import Resumption
+
+QUEUE_DEPTH = {ProcessingMode.full: 2, ProcessingMode.streaming: 2, ProcessingMode.hybrid: 8}
+"""Chunks that may wait between reading and transforming: hybrid reads further ahead."""
 
 ProgressCallback = Callable[[ETLProgress], object]
 
@@ -35,6 +42,8 @@ class ETLOrchestrator:
         max_memory_mb: Memory budget of the process in MiB; stronger than the contract's.
         state_url: Where the ledger is; None: ``ETLCTL_STATE_URL``, else ``.etlctl/state.db`` of the workspace.
         environ: Environment variables for ``${env:…}``; None is the process's own.
+        warn: Reports something the user should know; None: a line on stderr.
+        checkpoint_dir: Folder for checkpoints as JSON files; None keeps them in the ledger.
 
     Raises:
         ContractError: On the first run: the contract does not hold; carries every diagnostic.
@@ -51,6 +60,7 @@ class ETLOrchestrator:
         state_url: str | None = None,
         environ: Mapping[str, str] | None = None,
         warn: Callable[[str], None] | None = None,
+        checkpoint_dir: str | Path | None = None,
     ) -> None:
         self.contract_dir = Path(contract_dir)
         self._callback = progress_callback
@@ -60,6 +70,7 @@ class ETLOrchestrator:
         self._state_url = state_url
         self._environ = environ
         self._warn = warn or _warn_on_stderr
+        self._checkpoint_dir = Path(checkpoint_dir) if checkpoint_dir is not None else None
 
     async def run(
         self,
@@ -69,32 +80,79 @@ class ETLOrchestrator:
         batch_size: int | None = None,
         max_records: int | None = None,
         dry_run: bool = False,
+        run_key: str | None = None,
+        checkpoint_id: str | None = None,
+        resume: bool = False,
+        restart: bool = False,
+        accept_changes: bool = False,
+        max_retries: int | None = None,
+        error_threshold: float | None = None,
         trigger: str = "manual",
+        stop: StopRequest | None = None,
     ) -> RunResult:
-        """Run the contract to the end.
+        """Run the contract to the end, or resume a run that did not come to its end.
 
         Args:
             params: Parameters of this run, over those of the orchestrator.
-            mode: ``full`` or ``streaming``; None: what the contract says.
+            mode: ``full``, ``streaming`` or ``hybrid``; None: what the contract says.
             batch_size: Source records per batch; None: what the contract says.
             max_records: Stop after so many source records.
             dry_run: Read and transform, write nothing.
+            run_key: Idempotency key. A run of the contract that finished with it is not repeated, its result returned
+                (``reused``); one that failed or crashed is resumed; one that is going on makes this one fail (75).
+            checkpoint_id: What to resume the run by; the run's id if None.
+            resume: Resume the run with this checkpoint id, with its parameters. If it had finished, its result is
+                returned (``reused``).
+            restart: Begin anew although an unfinished run has left records in the destination or a checkpoint.
+            accept_changes: Resume although the contract was edited since.
+            max_retries: How often a batch that failed is tried again; None: what the contract says.
+            error_threshold: Share of batches that may fail for good, 0 to 1; None: what the contract says.
             trigger: What started the run, for the ledger.
+            stop: Asks the run to stop once the batch in hand is safe.
 
         Returns:
             How the run ended; a failed run is a result with ``success`` False and ``error`` set, not an exception.
 
         Raises:
             ContractError: The contract does not hold.
+            NotInLedgerError: There is nothing to resume by this checkpoint id.
+            CheckpointError: The checkpoint id belongs to another contract, or to a run that did not finish.
             StateError: The ledger could not record how the run ended.
         """
-        contract, workspace = self._load(params, _overrides(mode, batch_size, max_records))
-        settings = self._settings(contract, dry_run=dry_run)
-        keeper = RunKeeper(contract, settings, workspace.state_dir, self._state_url, trigger)
+        given = _overrides(mode, batch_size, max_records, max_retries, error_threshold)
+        found: Resumption | None = None
+        if checkpoint_id is not None:
+            found = await asyncio.to_thread(self._resumption, checkpoint_id, resume=resume, restart=restart)
+        if found is not None and found.finished is not None:
+            return found.finished
+        if found is not None:
+            params = {**found.params, **(params or {})}
+            given = {**found.overrides, **given}
+        contract, workspace = self._load(params, given, now=found.started_at if found else None)
+        settings = replace(
+            self._settings(
+                contract, dry_run=dry_run, checkpoint_id=checkpoint_id, run_id=found.run_id if found else None
+            ),
+            claim_first=run_key is not None or found is not None,
+            refuse_edited=found is not None,
+            restart=restart,
+            accept_changes=accept_changes,
+        )
+        keeper = RunKeeper(
+            contract,
+            settings,
+            workspace.state_dir,
+            self._state_url,
+            trigger,
+            run_key=run_key,
+            resume=found is not None,
+            checkpoint_dir=self._checkpoint_dir,
+        )
         around = Surroundings(
             open_ledger=keeper.open,
             progress=self._progress(),
             warn=lambda message: self._warn(keeper.redactor.text(message)),
+            stop=stop,
         )
         result = await execute(contract, settings, around)
         return await asyncio.to_thread(keeper.close, result)
@@ -129,24 +187,59 @@ class ETLOrchestrator:
         result = await execute(contract, settings, around)
         return records, rejected, result
 
-    def _load(self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> tuple[Contract, Workspace]:
+    def _resumption(self, checkpoint_id: str, *, resume: bool, restart: bool) -> Resumption | None:
+        """Return what to resume; without ``resume`` make sure that the checkpoint id is free."""
+        from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
+        from etlctl.orchestrator.resuming import find_resumption, free_checkpoint  # noqa: PLC0415
+
+        state_dir = find_workspace(self.contract_dir).state_dir
+        places: dict[str, Any] = {
+            "state_url": self._state_url,
+            "state_dir": state_dir,
+            "checkpoint_dir": self._checkpoint_dir,
+        }
+        if not resume:
+            free_checkpoint(checkpoint_id, restart=restart, **places)
+            return None
+        found = find_resumption(checkpoint_id, **places)
+        if Path(found.contract_path).resolve() != self.contract_dir.resolve():
+            raise CheckpointError(
+                f"checkpoint {checkpoint_id} is of another contract: {found.contract_path}, not {self.contract_dir}",
+                help=f"etlctl resume --checkpoint {checkpoint_id} finds the contract by itself",
+            )
+        return found
+
+    def _load(
+        self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any], *, now: datetime | None = None
+    ) -> tuple[Contract, Workspace]:
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
         from etlctl.contract.compile import load_contract  # noqa: PLC0415
 
         together = {**self._params, **(params or {})}
-        contract = load_contract(self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides))
+        contract = load_contract(
+            self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides), now=now
+        )
         return contract, find_workspace(contract.base_dir)
 
-    def _settings(self, contract: Contract, *, dry_run: bool) -> RunSettings:
+    def _settings(
+        self, contract: Contract, *, dry_run: bool, checkpoint_id: str | None = None, run_id: str | None = None
+    ) -> RunSettings:
         envelope = contract.envelope
+        run_id = run_id or new_id("run")
+        resumable = envelope.checkpoint.enabled and not dry_run
+        recovery = envelope.error_recovery
         return RunSettings(
-            run_id=new_id("run"),
+            run_id=run_id,
             mode=envelope.processing_mode,
             batch_size=envelope.batch_size,
+            queue_depth=QUEUE_DEPTH[envelope.processing_mode],
             max_records=envelope.max_records,
             max_memory_mb=self._max_memory_mb if self._max_memory_mb is not None else envelope.max_memory_mb,
             budget=contract.load_envelope.dead_letters,
+            recovery=Recovery(**dict(recovery)),
             dry_run=dry_run,
+            checkpoint_id=(checkpoint_id or run_id) if resumable else None,
+            commit_interval=envelope.checkpoint.interval,
             environ=self._environ,
         )
 
@@ -163,11 +256,19 @@ class ETLOrchestrator:
         return both
 
 
-def _overrides(mode: ProcessingMode | str | None, batch_size: int | None, max_records: int | None) -> dict[str, Any]:
+def _overrides(
+    mode: ProcessingMode | str | None,
+    batch_size: int | None,
+    max_records: int | None,
+    max_retries: int | None,
+    error_threshold: float | None,
+) -> dict[str, Any]:
+    recovery = {"max_retries": max_retries, "error_threshold": error_threshold}
     given = {
         "processing_mode": ProcessingMode(mode) if mode is not None else None,
         "batch_size": batch_size,
         "max_records": max_records,
+        "error_recovery": {key: value for key, value in recovery.items() if value is not None} or None,
     }
     return {key: value for key, value in given.items() if value is not None}
 
@@ -188,12 +289,30 @@ class _Listener:
     def __init__(self, rejected: list[DeadLetter]) -> None:
         self._rejected = rejected
 
-    def start_run(self, run_id: str, started_at: datetime) -> None:
+    def begin(self, started_at: datetime) -> Claim:
         """Nothing to record."""
+        return Claim(run_id="run_preview", started_at=started_at)
+
+    def renew(self) -> None:
+        """Nothing to keep."""
+
+    def raise_fence(self, at_least: int) -> int:
+        """Nothing to fence."""
+        return at_least
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Remember what would be rejected."""
         self._rejected.extend(letters)
+
+    def clear_dead_letters(self, after_seq: int) -> None:
+        """Forget what will be done again."""
+        self._rejected[:] = [letter for letter in self._rejected if letter.seq <= after_seq]
+
+    def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
+        """Nothing to record."""
+
+    def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
+        """Nothing to record."""
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Nothing to record."""

@@ -272,7 +272,7 @@ def plan(sizes, operations=(), *, kept=None, **options) -> Plan:
 
 
 def settings(**options) -> RunSettings:
-    return RunSettings(run_id="run_test", **options)
+    return RunSettings(**{"run_id": "run_test", **options})
 
 
 class Backwards(Operation):

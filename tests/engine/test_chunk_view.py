@@ -20,7 +20,7 @@ def view_of(size: int, bad: list[int], refused: list[int]) -> ChunkView:
     source = Batch.of_rows([{"n": n} for n in good], {}, rejected=unreadable)
     refusals = [Refused("step", RowRejection(place, "test.rule", "refused", None)) for place in refused]
     applied = Applied(source.records, None, None, len(good), refusals, [Tally()])
-    return ChunkView(AppliedChunk(source, applied, None))
+    return ChunkView(AppliedChunk(source, applied, {"at": None, "skip": 0}))
 
 
 @given(data=st.data(), size=st.integers(1, 30))

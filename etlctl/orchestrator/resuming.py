@@ -1,0 +1,131 @@
+"""Finds what a run shall be resumed from: a checkpoint, or the result of a run that had finished after all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etlctl.errors import CheckpointError, NotInLedgerError
+from etlctl.run import RunResult
+
+if TYPE_CHECKING:
+    from etlctl.state.checkpoint_store import CheckpointStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """What is known of the run to resume.
+
+    Attributes:
+        run_id: The run.
+        contract_path: Its contract.
+        params: Its parameters.
+        overrides: How it was run: mode, batch size, source records at most.
+        started_at: When it began first, UTC.
+        finished: It had finished: its result.
+    """
+
+    run_id: str
+    contract_path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    started_at: datetime
+    finished: RunResult | None = None
+
+
+def find_resumption(
+    checkpoint_id: str, *, state_url: str | None, state_dir: Path, checkpoint_dir: Path | None
+) -> Resumption:
+    """Return what a checkpoint id stands for. Blocks.
+
+    Args:
+        checkpoint_id: Id of a checkpoint, or of a run.
+        state_url: Where the ledger is, when it is not in ``state_dir``.
+        state_dir: Folder of the ledger.
+        checkpoint_dir: Folder of JSON checkpoints; None: they are in the ledger.
+
+    Raises:
+        NotInLedgerError: Nobody knows it.
+        CheckpointError: It is damaged, and the ledger does not know the run either.
+    """
+    from etlctl.state.ledger import open_ledger  # noqa: PLC0415
+
+    with open_ledger(state_url, state_dir, create=False) as ledger:
+        try:
+            if checkpoint_dir is None:
+                checkpoint = ledger.checkpoint(checkpoint_id)
+            else:
+                from etlctl.state.checkpoint_files import CheckpointFiles  # noqa: PLC0415
+
+                checkpoint = CheckpointFiles(checkpoint_dir).checkpoint(checkpoint_id)
+        except (NotInLedgerError, CheckpointError) as error:
+            record = ledger.run_of_checkpoint(checkpoint_id)
+            if record is None:
+                raise
+            if record.result is not None and record.status.finished:
+                done = RunResult.from_dict(record.result)
+                finished = replace(done, reused=True, exit_code=0)
+            elif isinstance(error, CheckpointError) or record.checkpoint_id is not None:
+                finished = None
+            else:
+                raise
+            return Resumption(
+                run_id=record.run_id,
+                contract_path=record.contract_path,
+                params=record.params,
+                overrides={"processing_mode": record.mode, "batch_size": record.batch_size},
+                started_at=record.started_at,
+                finished=finished,
+            )
+    return Resumption(
+        run_id=checkpoint.run_id,
+        contract_path=checkpoint.contract_path,
+        params=checkpoint.params,
+        overrides={
+            "processing_mode": checkpoint.mode,
+            "batch_size": checkpoint.batch_size,
+            "max_records": checkpoint.max_records,
+        },
+        started_at=checkpoint.started_at,
+    )
+
+
+def free_checkpoint(
+    checkpoint_id: str, *, restart: bool, state_url: str | None, state_dir: Path, checkpoint_dir: Path | None
+) -> None:
+    """Make sure that no unfinished run is to be resumed by a checkpoint id that a new run shall get. Blocks.
+
+    Args:
+        checkpoint_id: The id.
+        restart: Delete one that is there.
+        state_url: Where the ledger is, when it is not in ``state_dir``.
+        state_dir: Folder of the ledger.
+        checkpoint_dir: Folder of JSON checkpoints; None: they are in the ledger.
+
+    Raises:
+        CheckpointError: It is taken.
+    """
+    from etlctl.state.ledger import open_ledger  # noqa: PLC0415
+
+    with open_ledger(state_url, state_dir, create=False) as ledger:
+        store: CheckpointStore = ledger
+        if checkpoint_dir is not None:
+            from etlctl.state.checkpoint_files import CheckpointFiles  # noqa: PLC0415
+
+            store = CheckpointFiles(checkpoint_dir)
+        if restart:
+            store.delete_checkpoint(checkpoint_id)
+            return
+        try:
+            taken = store.checkpoint(checkpoint_id)
+        except NotInLedgerError:
+            return
+    raise CheckpointError(
+        f"checkpoint {checkpoint_id} is of run {taken.run_id} of {taken.contract}, which stopped after batch "
+        f"{taken.seq:,} and can be resumed",
+        help=f"carry on: etlctl resume --checkpoint {checkpoint_id}; or give up on it: "
+        f"etlctl checkpoints delete {checkpoint_id}",
+    )
