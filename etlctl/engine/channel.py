@@ -32,6 +32,11 @@ class Channel(Generic[T]):
         self._closed = False
         self._abandoned = False
 
+    @property
+    def waiting(self) -> tuple[T, ...]:
+        """The items that wait now."""
+        return tuple(self._items)
+
     async def send(self, item: T) -> None:
         """Wait for room, then put an item in.
 

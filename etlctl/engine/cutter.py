@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from etlctl.batch import Batch, Encoded, Position, Record, Rejection, frame_to_rows
 from etlctl.engine.apply import SLICE
 from etlctl.engine.chunks import AppliedChunk, ChunkView
+from etlctl.engine.memory import size_of
 from etlctl.run import Counts, StepCounts
 from etlctl.sdk.loader import Encoder
 
@@ -129,6 +130,11 @@ class Cutter:
                 yield self._emit()
             if done:
                 return
+
+    def size(self) -> int:
+        """Return about how many bytes the batch that is being put together holds."""
+        parts = list(self._pending.parts)
+        return sum(size_of(Batch(part.rows, part.frame, {}, encoded=part.encoded)) for part in parts)
 
     def flush(self) -> Iterator[Cut]:
         """Yield the last, shorter batch, if there is one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from etlctl.batch import Batch, Position
@@ -19,6 +19,7 @@ from etlctl.engine.channel import AbandonedError, Channel
 from etlctl.engine.chunks import AppliedChunk
 from etlctl.engine.cutter import Cut, Cutter
 from etlctl.engine.letters import LetterMaker
+from etlctl.engine.memory import size_of
 from etlctl.engine.options import RunPlan, RunSettings
 from etlctl.engine.reading import read_chunks
 from etlctl.engine.recovery import Beginning, Opening
@@ -62,6 +63,7 @@ class Pipeline:
         self._steps = [_RunStep(step.name, step.operation.fresh()) for step in plan.steps]
         self._whole = any(step.operation.scope is Scope.batch for step in plan.steps)
         self._writing: WriteStage | None = None
+        self._in_hand, self._idle = 0, asyncio.Event()
         self.account = Account([StepCounts(step.name) for step in plan.steps])
 
     async def run(self) -> Account:
@@ -108,7 +110,10 @@ class Pipeline:
 
     async def _run_stages(self, opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
         chunks: _Chunks = Channel(self._settings.queue_depth)
-        cuts: Channel[Cut] = Channel(2)
+        cuts: Channel[Cut] = Channel(self._services.memory.depth(2))
+        memory = self._services.memory
+        memory.watch("what was read and waits to be transformed", lambda: _size(chunk for _, chunk in chunks.waiting))
+        memory.watch("what waits to be loaded", lambda: _size(cut.batch for cut in cuts.waiting))
         stages = [
             asyncio.create_task(self._read(chunks, opening), name="read"),
             asyncio.create_task(self._apply(chunks, cuts, opening), name="apply"),
@@ -153,9 +158,20 @@ class Pipeline:
         async for start, chunk in source:
             self.account.extract.seconds += time.perf_counter() - began
             fault("read.chunk")
+            self._hold(1)
             await chunks.send((start, chunk))
+            del chunk
+            await self._services.memory.room(self._idle)
             began = time.perf_counter()
         await chunks.close()
+
+    def _hold(self, more: int) -> None:
+        """Keep count of the chunks and batches between the stages."""
+        self._in_hand += more
+        if self._in_hand:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     async def _apply(
         self, chunks: _Chunks, cuts: Channel[Cut], opening: asyncio.Task[tuple[Beginning, WriteStage]]
@@ -166,13 +182,20 @@ class Pipeline:
         cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder, done=done)
         contexts = [self._services.ctx.shared_with(StepContext, step=step.name) for step in self._plan.steps]
         before = Cutter([], self._unit_size()) if self._whole else None
+        memory = self._services.memory
+        memory.watch("the batch that is being put together (batch_size)", cutter.size)
+        if before is not None:
+            step = next(step.name for step in self._steps if step.operation.scope is Scope.batch)
+            memory.watch(f"the records that {step} must see at once", before.size)
         async for start, chunk in chunks:
             for ready in await asyncio.to_thread(self._prepared, before, start, chunk):
                 await self._hand_on(cutter, contexts, ready, cuts)
+            self._hold(-1)
         if before is not None:
             for held in before.flush():
                 await self._hand_on(cutter, contexts, _unit(held), cuts)
         for cut in cutter.flush():
+            self._hold(1)
             await cuts.send(_outer_position(cut) if before is not None else cut)
         await cuts.close()
 
@@ -191,6 +214,7 @@ class Pipeline:
         made = await asyncio.to_thread(self._cut, cutter, applied, unit)
         for cut in made:
             fault("apply.batch")
+            self._hold(1)
             await cuts.send(cut)
 
     def _unit_size(self) -> int:
@@ -198,7 +222,7 @@ class Pipeline:
         return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
 
     @staticmethod
-    def _prepared(before: Cutter | None, start: Position | None, chunk: Batch) -> list[tuple[Position, Batch]]:
+    def _prepared(before: Cutter | None, start: Position, chunk: Batch) -> list[tuple[Position, Batch]]:
         """Return the units that steps should see: the chunk as it is, or whole batches for batch-scoped steps."""
         if before is None:
             return [(start, chunk)]
@@ -215,6 +239,7 @@ class Pipeline:
         async for cut in cuts:
             await self._services.journal.claim()
             await writing.take(cut)
+            self._hold(-1)
 
 
 async def _until_over(stages: Sequence[asyncio.Task[None]], watchers: Sequence[asyncio.Task[None]]) -> None:
@@ -232,6 +257,10 @@ async def _until_over(stages: Sequence[asyncio.Task[None]], watchers: Sequence[a
 
 def _fine(task: asyncio.Task[None]) -> bool:
     return not task.cancelled() and task.exception() is None
+
+
+def _size(batches: Iterable[Batch]) -> int:
+    return sum(size_of(batch) for batch in batches)
 
 
 def _unit(cut: Cut) -> tuple[Position, Batch]:

@@ -11,6 +11,8 @@ from etlctl.run import ETLProgress
 
 ProgressCallback = Callable[[ETLProgress], object]
 _MIB = 1 << 20
+_SAMPLE_SECONDS = 0.02
+"""Several stages ask after each batch; the answer is good for so long."""
 
 
 class ProgressReporter:
@@ -29,13 +31,17 @@ class ProgressReporter:
         self._began = clock.monotonic()
         self._process = psutil.Process()
         self._broken = False
+        self._sampled, self._used_mb = float("-inf"), 0.0
         self.peak_memory_mb = 0.0
 
     def memory_mb(self) -> float:
-        """Return the resident memory of the process in MiB and remember the peak."""
-        used = self._process.memory_info().rss / _MIB
-        self.peak_memory_mb = max(self.peak_memory_mb, used)
-        return used
+        """Return the resident memory of the process in MiB, as it was a moment ago, and remember the peak."""
+        now = self._clock.monotonic()
+        if now - self._sampled >= _SAMPLE_SECONDS:
+            self._sampled = now
+            self._used_mb = self._process.memory_info().rss / _MIB
+            self.peak_memory_mb = max(self.peak_memory_mb, self._used_mb)
+        return self._used_mb
 
     def send(self, stage: str, batch_num: int, records: int, errors: int, *, total: int | None = None) -> None:
         """Send one event.

@@ -13,6 +13,7 @@ from datetime import datetime
 from etlctl.clock import Clock, SystemClock
 from etlctl.engine.account import Account
 from etlctl.engine.journal import Journal, LedgerOpener
+from etlctl.engine.memory import MemoryBudget
 from etlctl.engine.options import RunPlan, RunSettings
 from etlctl.engine.pipeline import Pipeline
 from etlctl.engine.progress import ProgressCallback, ProgressReporter
@@ -80,9 +81,14 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
         started = claim.started_at or started
         settings = replace(settings, run_id=claim.run_id)
         base = replace(base, run_id=claim.run_id, attempt=claim.attempt)
+    memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
+    settings = replace(
+        settings, chunk_bytes=memory.chunk_bytes(settings.chunk_bytes), queue_depth=memory.depth(settings.queue_depth)
+    )
     services = Services(
         journal=journal,
         progress=progress,
+        memory=memory,
         retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock),
         warn=around.warn,
         stop=around.stop or StopRequest(),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from etlctl.engine.journal import Journal
+from etlctl.engine.memory import MemoryBudget
 from etlctl.engine.progress import ProgressReporter
 from etlctl.engine.retrying import Retrying
 from etlctl.sdk.context import ReadContext
@@ -49,6 +50,7 @@ class Services:
     Attributes:
         journal: The ledger beside the run.
         progress: Where progress goes.
+        memory: The memory budget.
         retrying: Tries things again.
         warn: Reports something the user should know.
         stop: Asks the run to stop.
@@ -58,6 +60,7 @@ class Services:
 
     journal: Journal
     progress: ProgressReporter
+    memory: MemoryBudget
     retrying: Retrying
     warn: Callable[[str], None]
     stop: StopRequest

@@ -13,7 +13,7 @@ from etlctl.engine.letters import LetterMaker
 from etlctl.engine.options import RunSettings
 from etlctl.engine.recovery import Beginning
 from etlctl.engine.services import Services
-from etlctl.errors import FatalError, LimitError, RetryableError, StateError
+from etlctl.errors import FatalError, RetryableError, StateError
 from etlctl.faults import fault
 from etlctl.sdk.loader import CommitToken, Writer
 
@@ -69,7 +69,8 @@ class WriteStage:
         await self._journal.progress(account)
         account.check_budget(self._settings.budget)
         account.check_threshold(self._settings.recovery.error_threshold)
-        self._check_memory()
+        progress.memory_mb()
+        self._services.memory.check(f"after batch {account.batches:,}")
 
     async def publish(self) -> None:
         """Check the account of the whole run, then let the destination publish.
@@ -216,12 +217,3 @@ class WriteStage:
         if self._writer is None:
             raise FatalError("there is no destination to write to")
         return self._writer
-
-    def _check_memory(self) -> None:
-        used, limit = self._services.progress.memory_mb(), self._settings.max_memory_mb
-        if limit is not None and used > limit:
-            raise LimitError(
-                f"the run holds {used:.0f} MiB, over its limit of {limit} MiB (max_memory_mb), "
-                f"after batch {self._account.batches}",
-                help="raise max_memory_mb, lower batch_size, or use processing_mode: streaming",
-            )
