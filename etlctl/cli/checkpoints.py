@@ -36,11 +36,12 @@ def list_checkpoints(
     """
     with output.errors_as_exit_codes():
         with _store(checkpoint_dir) as store:
-            found = store.checkpoints(contract)
-            problems = store.damaged_checkpoints()
+            entries = store.checkpoints(contract)
+        found = [entry.checkpoint for entry in entries if entry.checkpoint is not None]
+        damaged = {entry.id: entry.problem for entry in entries if entry.problem is not None}
         if json:
-            damaged = [{"id": one, "problem": why} for one, why in problems.items()]
-            output.json_data({"checkpoints": [one.to_dict() for one in found], "damaged": damaged})
+            problems = [{"id": one, "problem": str(why)} for one, why in damaged.items()]
+            output.json_data({"checkpoints": [one.to_dict() for one in found], "damaged": problems})
             return
         if found:
             columns = ("checkpoint", "contract", "moved (UTC)", "batch", "records", "stopped by")
@@ -52,8 +53,8 @@ def list_checkpoints(
             output.say("carry on with: etlctl resume --checkpoint ID")
         else:
             output.say("no checkpoints: every run came to its end")
-        for one, why in problems.items():
-            output.warn(f"checkpoint {one}: {why}")
+        for why in damaged.values():
+            output.warn(f"{why}; {why.help}")
 
 
 @app.command("show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +34,10 @@ def run(
     contract: ContractPath,
     *,
     param: Params = None,
+    run_date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The date the run is for (${run_date}); also its run key."),
+    ] = None,
     run_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Idempotency key: a run that finished with it is not repeated.")
     ] = None,
@@ -67,6 +72,7 @@ def run(
     with output.errors_as_exit_codes():
         options: dict[str, Any] = {
             "params": parse_params(param),
+            "run_date": run_date.date() if run_date else None,
             "run_key": run_key,
             "checkpoint_id": checkpoint,
             "mode": mode.value if mode else None,

@@ -19,7 +19,7 @@ from etlctl.contract.components import Components
 from etlctl.contract.explanations import Place
 from etlctl.contract.fieldflow import check_fields
 from etlctl.contract.finish import finished
-from etlctl.contract.inputs import declared_parameters, given_parameters, unknown_parameters
+from etlctl.contract.inputs import declared_parameters, given_parameters, run_date, unknown_parameters
 from etlctl.contract.layout import Part, read_layout, shown_path
 from etlctl.contract.model import Contract
 from etlctl.contract.model_keys import key_names
@@ -80,7 +80,7 @@ def load_contract(
         environ: Environment variables; the process's own when left out.
         overrides: Envelope keys of ``extract.yaml`` to set, such as ``processing_mode``; None values are left out.
         cursor: High-water mark of the last run, for ``${cursor}``.
-        now: The instant of the run; ``${run_date}`` is its date in UTC.
+        now: The instant of the run; ``${run_date}`` is its date in UTC unless there is a parameter ``run_date``.
 
     Raises:
         ContractError: It does not hold; ``diagnostics`` has every problem, warnings included.
@@ -201,7 +201,7 @@ class _Examiner:
             given={},
             environ=settings.environ,
             workspace=self.workspace,
-            run_date=settings.now.astimezone(UTC).date().isoformat(),
+            run_date=run_date(self.checked, settings.params) or settings.now.astimezone(UTC).date().isoformat(),
             cursor=settings.cursor,
             offline=settings.offline,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from etlctl.contract.checked import Checked
@@ -15,6 +16,8 @@ from etlctl.contract.parameters import convert_parameter
 from etlctl.contract.sections import ExtractEnvelope, InputParam
 from etlctl.contract.suggest import did_you_mean
 from etlctl.contract.variables import Resolver, Values
+
+RUN_DATE = "run_date"
 
 
 def declared_parameters(checked: Checked, values: Values) -> dict[str, InputParam]:
@@ -60,6 +63,23 @@ def given_parameters(
     return {name: values[name] for name in (*declared, *params) if name in values}
 
 
+def run_date(checked: Checked, params: Mapping[str, Any]) -> str | None:
+    """Return the date a run is for when it is given as a parameter; one that is no date is reported.
+
+    ``run_date`` is a parameter that every contract takes: it need not be declared or used.
+    """
+    given = params.get(RUN_DATE)
+    if given is None:
+        return None
+    try:
+        return date.fromisoformat(str(given)).isoformat()
+    except ValueError:
+        message = f"the run date {str(given)!r} is no date"
+        help_ = "give it as YYYY-MM-DD, such as 2026-02-22"
+        checked.report(Code.parameter_type.at(checked.layout.path, None, message, help=help_))
+        return None
+
+
 def _convert(
     checked: Checked, values: dict[str, Any], name: str, parameter: InputParam, value: Any, *, given: bool
 ) -> None:
@@ -85,7 +105,7 @@ def _declaration(checked: Checked, name: str) -> tuple[str, Any]:
 
 def unknown_parameters(checked: Checked, params: Mapping[str, Any], values: Values) -> None:
     """Report parameters that were given and that nothing declares or refers to."""
-    known = {*values.declared, *values.referenced}
+    known = {*values.declared, *values.referenced, RUN_DATE}
     for name in params:
         if name not in known:
             message = f"unknown parameter {name!r}: nothing in the contract refers to it"

@@ -92,17 +92,18 @@ class RunKeeper:
         )  # fmt: skip
         if self._settings.checkpoint_id is None:
             return given
-        fresh = self._fresh(claim.run_id, claim.fence, claim.started_at)
+        checkpoint_id = claim.checkpoint_id or claim.run_id
+        fresh = self._fresh(checkpoint_id, claim.run_id, claim.fence, claim.started_at)
         if not claim.resumed:
             self._checkpoint = fresh
             self._recorder.save_checkpoint(fresh)
             return given
-        found, lost = self._found(claim.run_id)
+        found = self._found(checkpoint_id)
         self._checkpoint = (found or fresh).moved(
             fence=claim.fence, contract_hash=fresh.contract_hash, contract_path=fresh.contract_path, error=None
         )
         edited = () if found is None else _differing(found.contract_hash, fresh.contract_hash)
-        return replace(given, checkpoint=found or fresh, checkpoint_lost=lost, edited=edited)
+        return replace(given, checkpoint=found or fresh, checkpoint_lost=found is None, edited=edited)
 
     def renew(self) -> None:
         """Keep the lease."""
@@ -190,10 +191,10 @@ class RunKeeper:
             dry_run=settings.dry_run,
         )
 
-    def _fresh(self, run_id: str, fence: int, started_at: datetime) -> Checkpoint:
+    def _fresh(self, checkpoint_id: str, run_id: str, fence: int, started_at: datetime) -> Checkpoint:
         contract, settings = self._contract, self._settings
         return Checkpoint(
-            id=settings.checkpoint_id or run_id,
+            id=checkpoint_id,
             run_id=run_id,
             stream=contract.stream,
             contract=contract.name,
@@ -207,17 +208,12 @@ class RunKeeper:
             fence=fence,
         )
 
-    def _found(self, run_id: str) -> tuple[Checkpoint | None, bool]:
-        """Return the checkpoint of a run, and whether there should be one that can be read and is not."""
-        store = self._store()
+    def _found(self, checkpoint_id: str) -> Checkpoint | None:
+        """Return the checkpoint, None when it is gone or damaged: then the destination's own token must do."""
         try:
-            return store.checkpoint(self._settings.checkpoint_id or run_id), False
-        except NotInLedgerError:
-            kept = [one.checkpoint for one in store.checkpoints(self._contract.name) if one.checkpoint is not None]
-            mine = [one for one in kept if one.run_id == run_id]
-            return (mine[0], False) if mine else (None, True)
-        except CheckpointError:
-            return None, True
+            return self._store().checkpoint(checkpoint_id)
+        except (NotInLedgerError, CheckpointError):
+            return None
 
     def _store(self) -> CheckpointStore:
         if self._checkpoint_dir is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from etlctl.engine.options import Claim, Recovery, RunSettings
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
-from etlctl.errors import CheckpointError
+from etlctl.errors import CheckpointError, StateError
 from etlctl.ids import new_id
 from etlctl.orchestrator.keeper import RunKeeper
+from etlctl.redact import MASK
 from etlctl.run import Counts, DeadLetter, ETLProgress, ProcessingMode, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from etlctl.batch import Batch, Record
     from etlctl.catalog.workspace import Workspace
@@ -80,6 +83,7 @@ class ETLOrchestrator:
         batch_size: int | None = None,
         max_records: int | None = None,
         dry_run: bool = False,
+        run_date: date | str | None = None,
         run_key: str | None = None,
         checkpoint_id: str | None = None,
         resume: bool = False,
@@ -98,6 +102,8 @@ class ETLOrchestrator:
             batch_size: Source records per batch; None: what the contract says.
             max_records: Stop after so many source records.
             dry_run: Read and transform, write nothing.
+            run_date: The date the run is for (``${run_date}``), kept as parameter ``run_date``; None: today in UTC.
+                A run with one has it as its run key, unless another is given.
             run_key: Idempotency key. A run of the contract that finished with it is not repeated, its result returned
                 (``reused``); one that failed or crashed is resumed; one that is going on makes this one fail (75).
             checkpoint_id: What to resume the run by; the run's id if None.
@@ -119,6 +125,8 @@ class ETLOrchestrator:
             CheckpointError: The checkpoint id belongs to another contract, or to a run that did not finish.
             StateError: The ledger could not record how the run ended.
         """
+        if run_date is not None:
+            params = {**(params or {}), "run_date": str(run_date)}
         given = _overrides(mode, batch_size, max_records, max_retries, error_threshold)
         found: Resumption | None = None
         if checkpoint_id is not None:
@@ -127,6 +135,7 @@ class ETLOrchestrator:
             return found.finished
         if found is not None:
             params = {**found.params, **(params or {})}
+            self._need_secrets(found, params)
             given = {**found.overrides, **given}
         contract, workspace = self._load(params, given, now=found.started_at if found else None)
         settings = replace(
@@ -209,6 +218,16 @@ class ETLOrchestrator:
             )
         return found
 
+    @staticmethod
+    def _need_secrets(found: Resumption, params: Mapping[str, Any]) -> None:
+        missing = sorted(name for name, value in params.items() if MASK in str(value)) if found.params_redacted else []
+        if missing:
+            given = " ".join(f"-p {name}=…" for name in missing)
+            raise StateError(
+                f"run {found.run_id} took secrets as parameters ({', '.join(missing)}), and secrets are not kept",
+                help=f"give them again: etlctl resume --checkpoint … {given}",
+            )
+
     def _load(
         self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any], *, now: datetime | None = None
     ) -> tuple[Contract, Workspace]:
@@ -254,6 +273,15 @@ class ETLOrchestrator:
                 callback(event)
 
         return both
+
+
+def default_run_key(params: Mapping[str, Any]) -> str:
+    """Return the run key of a run for a date: the date, and a hash of the other parameters if there are any."""
+    others = {name: value for name, value in params.items() if name != "run_date"}
+    if not others:
+        return str(params["run_date"])
+    text = json.dumps(others, sort_keys=True, default=str)
+    return f"{params['run_date']}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def _overrides(

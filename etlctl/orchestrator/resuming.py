@@ -23,6 +23,7 @@ class Resumption:
         run_id: The run.
         contract_path: Its contract.
         params: Its parameters.
+        params_redacted: Some of them are secrets and were not kept.
         overrides: How it was run: mode, batch size, source records at most.
         started_at: When it began first, UTC.
         finished: It had finished: its result.
@@ -31,6 +32,7 @@ class Resumption:
     run_id: str
     contract_path: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    params_redacted: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
     started_at: datetime
     finished: RunResult | None = None
@@ -61,16 +63,14 @@ def find_resumption(
                 from etlctl.state.checkpoint_files import CheckpointFiles  # noqa: PLC0415
 
                 checkpoint = CheckpointFiles(checkpoint_dir).checkpoint(checkpoint_id)
-        except (NotInLedgerError, CheckpointError) as error:
+        except (NotInLedgerError, CheckpointError):
             record = ledger.run_of_checkpoint(checkpoint_id)
             if record is None:
                 raise
+            finished = None
             if record.result is not None and record.status.finished:
-                done = RunResult.from_dict(record.result)
-                finished = replace(done, reused=True, exit_code=0)
-            elif isinstance(error, CheckpointError) or record.checkpoint_id is not None:
-                finished = None
-            else:
+                finished = replace(record.result, reused=True, exit_code=0)
+            elif record.checkpoint_id is None:
                 raise
             return Resumption(
                 run_id=record.run_id,
@@ -82,6 +82,7 @@ def find_resumption(
             )
     return Resumption(
         run_id=checkpoint.run_id,
+        params_redacted=checkpoint.params_redacted,
         contract_path=checkpoint.contract_path,
         params=checkpoint.params,
         overrides={
