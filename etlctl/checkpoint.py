@@ -23,6 +23,7 @@ class Checkpoint:
         contract_path: Folder or file of the contract.
         contract_hash: SHA-256 of each part of the contract, to tell which part was edited since.
         params: Parameters of the run.
+        params_redacted: A secret was masked in ``params`` when they were stored: they must be given again to resume.
         mode: Processing mode.
         batch_size: Source records per batch.
         max_records: Source records to read at most; None: all.
@@ -43,6 +44,7 @@ class Checkpoint:
     contract_path: str
     contract_hash: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    params_redacted: bool = False
     mode: str = "full"
     batch_size: int | None = None
     max_records: int | None = None

@@ -59,7 +59,8 @@ def _error() -> None:
 
 _ACTIONS: dict[str, Callable[[], None]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    # To this thread: sent to the process, it may reach another one first while this one goes on for a moment.
+    "stop": lambda: signal.pthread_kill(threading.get_ident(), signal.SIGSTOP),
     "retry": _retry,
     "fail": _fail,
     "error": _error,
@@ -94,7 +95,16 @@ class _Plan:
                 _ACTIONS[action]()
 
 
-_plan = _Plan(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+_plan: _Plan | None = None
+
+
+def arm(text: str | None) -> None:
+    """Set what shall go wrong in this process, in the form of the variable; None: nothing."""
+    global _plan  # noqa: PLW0603 - faults are of the process
+    _plan = _Plan(text) if text else None
+
+
+arm(os.environ.get(VARIABLE))
 
 
 def fault(point: str) -> None:

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from etlctl.batch import frame_to_rows
-from etlctl.errors import EtlctlError, OutputClosed
+from etlctl.errors import RetryableError
+from etlctl.faults import fault
 from etlctl.ids import new_id
-from etlctl.kit.atomic import write_failure
 from etlctl.kit.codecs.formats import Choice, chosen, problem_of
-from etlctl.kit.codecs.writing import Refusals
+from etlctl.kit.codecs.writing import rejections_of
+from etlctl.kit.drafts import Claim
 from etlctl.kit.file_places import Job, PartFolder, Place, SingleFile, Stream
+from etlctl.kit.read_back import Written
+from etlctl.kit.write_errors import told
 from etlctl.sdk import (
     Batch,
+    CommitToken,
     Delivery,
     Example,
     FatalError,
     Loader,
     Published,
     Receipt,
-    Record,
-    Rejection,
     WriteContext,
     Writer,
 )
 from etlctl.sdk.loader import Encoder
 
 _STDOUT = "standard output"
+_SECONDS_BETWEEN_COMMITS = 5.0
+"""How long to put off making files safe when nobody says how often: what a crash costs to do again."""
 
 
 class Options(BaseModel):
@@ -85,8 +92,10 @@ class File(Loader):
     """Writes CSV, TSV, JSON, JSON lines, Parquet or Excel files.
 
     Nothing ever stands half-written under its final name: records go to a hidden folder beside it, and the finished
-    file is flushed to disk and renamed, or appended in one step that the next run undoes if this one dies in it. A
-    path that ends in ``/`` is a folder that gets one part for each batch; ``-`` is standard output.
+    file is flushed to disk and renamed. Records appended to a file are copied to its end at once; whoever reads it in
+    that moment may see a part of them, and when a run dies in it, the next one undoes it. A run that is resumed goes
+    on with what it had committed, and every record comes once. A path that ends in ``/`` is a folder that gets one
+    part for each batch; ``-`` is standard output.
     """
 
     path: str = Field(min_length=1)
@@ -163,10 +172,60 @@ class File(Loader):
         return Choice(self.path, self.format, self.compression, as_parts, given)
 
     def delivery(self) -> Delivery:
-        """Replacing is exact: the file holds just the last finished run. An append that is run again comes twice."""
-        if self.path == "-" or self.appends:
-            return Delivery.at_least_once
-        return Delivery.exactly_once
+        """Files are exact, appended ones too: a resumed run goes by its token. What a stream got cannot be undone."""
+        return Delivery.at_least_once if self.path == "-" else Delivery.exactly_once
+
+    def additive(self) -> File:
+        """Return the loader that appends to the same file."""
+        return self if self.appends else self.model_copy(update={"write_method": "append", "write_mode": None})
+
+    def scratch(self, folder: Path, ctx: WriteContext) -> Self:
+        """Return this loader writing inside a folder, where a copy of the present destination is put.
+
+        Raises:
+            FatalError: It writes to standard output.
+        """
+        if self.path == "-":
+            raise FatalError("standard output cannot be imitated in a folder", help="write to a file to try it out")
+        found = ctx.path(self.path)
+        copy, real = folder / found.name, found.resolve()
+        as_parts = self._choice(real).as_parts
+        with told(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            if real.is_dir():
+                shutil.copytree(real, copy)
+            elif real.exists():
+                shutil.copy2(real, copy)
+            manifest = real.with_name(f".{real.name}.manifest.json")
+            if as_parts and manifest.exists():
+                shutil.copy2(manifest, copy.with_name(f".{copy.name}.manifest.json"))
+        return self.model_copy(update={"path": f"{copy}/" if as_parts else str(copy)})
+
+    async def contents(self, ctx: WriteContext) -> Counter[str]:
+        """Return how often each record is in the file or folder; fields without a value are left out.
+
+        Raises:
+            FatalError: It cannot be read, or it is standard output.
+        """
+        if self.path == "-":
+            raise FatalError("what was written to standard output cannot be read back")
+        written = self._written(ctx)
+        return await ctx.run_cpu(written.contents)
+
+    def _written(self, ctx: WriteContext) -> Written:
+        path = ctx.path(self.path).resolve()
+        choice = self._choice(path)
+        target, compression = chosen(choice)
+        options: dict[str, Any] = {}
+        if self.csv_options is not None:
+            options = {"header": self.csv_options.header}
+            if self.csv_options.delimiter is not None:
+                options["delimiter"] = self.csv_options.delimiter
+            if self.csv_options.null_value:
+                options["null_values"] = [self.csv_options.null_value]
+        if self.excel_options is not None:
+            options = {"sheet": self.excel_options.sheet}
+        return Written(path, target.name, target.extension, compression, options)
 
     async def open(self, ctx: WriteContext) -> Writer:
         """Prepare the destination; nothing under the final name changes before ``finish``.
@@ -177,17 +236,20 @@ class File(Loader):
         if ctx.dry_run:
             return _DryWriter()
         place = await ctx.run_cpu(self._place, ctx)
-        return _FileWriter(place, ctx, self.path)
+        if self.path == "-":
+            return _StreamWriter(place, ctx, self.path)
+        return _FileWriter(place, ctx, self.path, None if self.appends else self._written(ctx))
 
     def _place(self, ctx: WriteContext) -> Place:
         path = None if self.path == "-" else ctx.path(self.path).resolve()
-        with _told(self.path):
+        with told(self.path):
             choice = self._choice(path)
             problem = problem_of(choice)
             if problem is not None:
                 raise FatalError(f"cannot write {self.path}: {problem}")
             target, compression = chosen(choice)
-            job = Job(target, compression, self.appends, ctx.run_id or new_id("run"), ctx.warn)
+            claim = Claim(ctx.run_id or new_id("run"), ctx.stream, ctx.fence, ctx.resume)
+            job = Job(target, compression, self.appends, claim, ctx.warn)
             if path is None:
                 if sys.stdout is None:
                     raise FatalError(
@@ -211,14 +273,38 @@ class File(Loader):
 
 
 class _FileWriter(Writer):
-    """Moves batches to a place on threads, one call at a time."""
+    """Moves batches to a place on threads, one call at a time.
 
-    def __init__(self, place: Place, ctx: WriteContext, name: str) -> None:
+    Args:
+        place: Where to.
+        ctx: Of the run.
+        name: What messages call the place.
+        replaced: What stands there now and is to be guarded; None when nothing is replaced.
+    """
+
+    keeps_tokens = True
+
+    def __init__(self, place: Place, ctx: WriteContext, name: str, replaced: Written | None = None) -> None:
         self._place = place
         self._ctx = ctx
         self._name = name
-        self._records = 0
+        self._replaced = replaced
+        self._records = place.records
         self._busy = threading.Lock()  # a canceled write goes on in its thread; abort must wait for its end
+        self._token = CommitToken(ctx.stream, ctx.run_id, 0, ctx.fence, None)
+        self._resumable = False
+        self._waiting = 0
+        self._since = time.monotonic()
+        self._taken: tuple[int, Receipt] | None = None
+        self._again = False
+
+    async def committed(self) -> CommitToken | None:
+        self._resumable = self._ctx.resumable
+        token = self._place.token()
+        if token is None:
+            return None
+        self._token = CommitToken.from_dict(token)
+        return self._token
 
     def encoder(self) -> Encoder | None:
         return self._place.encode
@@ -226,26 +312,90 @@ class _FileWriter(Writer):
     async def write(self, batch: Batch) -> Receipt:
         return await self._ctx.run_cpu(self._write, batch)
 
+    async def commit(self, token: CommitToken, *, now: bool = False) -> bool:
+        self._token, self._resumable = token, self._ctx.resumable
+        self._waiting += 1
+        if not self._resumable or not (now or self._due()):
+            return False
+        return await self._ctx.run_cpu(self._commit)
+
     async def finish(self) -> Published:
         return await self._ctx.run_cpu(self._finish)
 
+    async def suspend(self) -> None:
+        await self._ctx.run_cpu(self._let_go, self._place.suspend)
+
     async def abort(self) -> None:
-        await self._ctx.run_cpu(self._abort)
+        await self._ctx.run_cpu(self._let_go, self._place.abort)
+
+    async def close(self) -> None:
+        await self._ctx.run_cpu(self._let_go, self._place.close)
+
+    def _due(self) -> bool:
+        interval = self._ctx.commit_interval
+        if interval is not None:
+            return self._waiting >= interval
+        return time.monotonic() - self._since >= _SECONDS_BETWEEN_COMMITS
 
     def _write(self, batch: Batch) -> Receipt:
-        with self._busy, _told(self._name):
+        again, self._again = self._again, False
+        if again and self._taken is not None and self._taken[0] == batch.seq:
+            return self._taken[1]  # it was taken before something behind that failed
+        with self._busy, told(self._name, self._place.lost):
             refusals = self._place.write(batch)
-        taken = len(batch) - len(refusals) - sum(len(part.rejected) for part in batch.encoded or ())
-        self._records += taken
-        return Receipt(taken, _rejections(batch, refusals, self._ctx.step))
+            taken = len(batch) - len(refusals) - sum(len(part.rejected) for part in batch.encoded or ())
+            self._records += taken
+            receipt = Receipt(taken, rejections_of(batch, refusals, self._ctx.step))
+            self._taken = (batch.seq, receipt)
+            with self._retried():
+                fault("load.write")
+        return receipt
+
+    def _commit(self) -> bool:
+        with self._busy, told(self._name, self._place.lost), self._retried():
+            durable = self._place.commit(self._token.to_dict(), self._records)
+        self._since, self._waiting = time.monotonic(), 0
+        return durable
+
+    @contextmanager
+    def _retried(self) -> Iterator[None]:
+        """Remember that the batch in hand has been taken already when it is going to be written again."""
+        try:
+            yield
+        except RetryableError:
+            self._again = True
+            raise
 
     def _finish(self) -> Published:
-        with self._busy, _told(self._name):
-            return Published((self._place.finish(),), self._records)
+        with self._busy, told(self._name, self._place.lost):
+            if self._replaced is not None and not self._place.published:
+                self._guard(self._replaced)
+            token = replace(self._token, finished=True).to_dict()
+            info = {"run": self._ctx.run_id, "token": token, "records": self._records}
+            return Published((self._place.finish(info, keep=self._resumable),), self._records)
 
-    def _abort(self) -> None:
+    def _guard(self, replaced: Written) -> None:
+        """Ask the guard whether what stands there may be replaced."""
+        guard = self._ctx.guard
+        if (guard.allow_empty or self._records) and not (guard.counts_matter and self._records):
+            return
+        try:
+            before = replaced.count() if guard.counts_matter else int(replaced.any())
+        except Exception as error:  # noqa: BLE001 - whatever it is, a file nobody can read is no reason to stop
+            reason = str(error).split("\n", 1)[0]
+            self._ctx.warn(f"the replace guard cannot count the records in {replaced.path}: {reason}; replacing it")
+            return
+        guard.check(before, self._records, str(replaced.path))
+
+    def _let_go(self, how: Callable[[], None]) -> None:
         with self._busy:
-            self._place.abort()
+            how()
+
+
+class _StreamWriter(_FileWriter):
+    """What went to a stream cannot be taken back, so there are no tokens."""
+
+    keeps_tokens = False
 
 
 class _DryWriter(Writer):
@@ -263,46 +413,3 @@ class _DryWriter(Writer):
 
     async def abort(self) -> None:
         return
-
-
-def _rejections(batch: Batch, refusals: Refusals, step: str) -> list[Rejection]:
-    locate: Callable[[int], str] | None = batch.locate
-    made = []
-    for place, refused in refusals:
-        where = locate(place) if locate is not None else None
-        raw = _record(batch, place)
-        made.append(Rejection(place, "load", step, refused.rule, refused.message, raw, refused.field, where))
-    return made
-
-
-def _record(batch: Batch, place: int) -> Record:
-    if batch.frame is not None:
-        return frame_to_rows(batch.frame.slice(place, 1))[0]
-    return (batch.records or [])[place]
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Turn what the system and Polars raise into an error that says what to do."""
-    try:
-        yield
-    except EtlctlError:
-        raise
-    except BrokenPipeError as error:
-        _silence_stdout()
-        raise OutputClosed("whoever reads standard output has closed it") from error
-    except OSError as error:
-        raise write_failure(error, error.filename or name) from error
-    except BaseException as error:
-        # Polars reports some failures as errors of its own, a panic among them is not even an Exception.
-        if type(error).__module__.split(".")[0] in {"polars", "pyo3_runtime"}:
-            raise write_failure(error, name) from error
-        raise
-
-
-def _silence_stdout() -> None:
-    """Let the interpreter's last flush of a closed standard output go nowhere instead of complaining."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,9 @@ from etlctl.cli.state import instant, minute, reading
 
 if TYPE_CHECKING:
     from etlctl.run import RunResult, StepCounts
+    from etlctl.state.records import RuleSummary
     from etlctl.state.run_record import RunRecord
+    from etlctl.state.step_record import StepRecord
 
 app = typer.Typer(help="What ran and how it went.", no_args_is_help=True)
 
@@ -50,21 +53,27 @@ def list_runs(
         if not found:
             output.say("no runs match" if contract or status else "nothing ran yet; try: etlctl run CONTRACT")
             return
-        columns = ("run", "contract", "status", "started (UTC)", "seconds", "read", "loaded", "rejected")
-        rows = [
-            (
-                run.run_id,
-                run.contract,
-                run.shown_status + (" (dry run)" if run.dry_run else ""),
-                minute(run.started_at),
-                f"{run.duration_seconds:.1f}" if run.duration_seconds is not None else None,
-                f"{run.counts.extracted:,}",
-                f"{run.counts.loaded:,}",
-                f"{run.counts.rejected:,}",
-            )
-            for run in found
-        ]
-        output.table(columns, rows, right=columns[4:], whole=columns[:1])
+        _list(found)
+
+
+def _list(found: Sequence[RunRecord]) -> None:
+    """Write runs as a table; run keys and triggers get a column where there are any worth one."""
+    numbers = ("seconds", "read", "loaded", "rejected")
+    columns: dict[str, list[str | None]] = {
+        "run": [run.run_id for run in found],
+        "contract": [run.contract for run in found],
+        "status": [_status(run) for run in found],
+        "started (UTC)": [minute(run.started_at) for run in found],
+        "seconds": [f"{run.duration_seconds:.1f}" if run.duration_seconds is not None else None for run in found],
+        "read": [f"{run.counts.extracted:,}" for run in found],
+        "loaded": [f"{run.counts.loaded:,}" for run in found],
+        "rejected": [f"{run.counts.rejected:,}" for run in found],
+    }
+    if any(run.run_key for run in found):
+        columns["key"] = [run.run_key for run in found]
+    if any(run.trigger != "manual" for run in found):
+        columns["trigger"] = [run.trigger for run in found]
+    output.table(list(columns), list(zip(*columns.values(), strict=True)), right=numbers, whole=("run",))
 
 
 @app.command("show")
@@ -75,7 +84,7 @@ def show_run(
     *,
     json: AsJson = False,
 ) -> None:
-    """Show one run: its steps, its account, where the records went.
+    """Show one run: its account, its steps with every try, where the records went, and how to carry on.
 
     Examples: etlctl runs show  ·  etlctl runs show run_01kahz
     """
@@ -89,32 +98,84 @@ def show_run(
             record = latest[0]
         else:
             record = ledger.run(run)
-        steps = ledger.steps(record.run_id)
+        steps, tries = ledger.steps(record.run_id), ledger.attempts(record.run_id)
         rules = ledger.count_dead_letters(run_id=record.run_id, status=None)
-        if json:
-            counted = [{"rule": one.rule, "stage": one.stage, "count": one.count} for one in rules]
-            shown = {**record.to_dict(), "steps": [step.to_dict() for step in steps], "dead_letters": counted}
-            output.json_data(shown)
-            return
-        from etlctl.engine.report import balance, step_table  # noqa: PLC0415
+    if json:
+        output.json_data(_document(record, steps, tries, rules))
+        return
+    from etlctl.engine.report import balance, step_table  # noqa: PLC0415
 
-        output.data("\n".join(_facts(record)))
-        output.data(f"\n{balance(_as_result(record, steps))}")
-        if steps:
-            output.data("\n" + "\n".join(step_table(steps)))
-        if rules:
-            output.data("\n" + "\n".join(f"{one.count:>9,} × {one.rule}" for one in rules))
-            output.say(f"see them with: etlctl dead-letters list --run {record.run_id}")
+    output.data("\n".join(_facts(record)))
+    output.data(f"\n{balance(_as_result(record, steps))}")
+    # While a run goes on, and when it crashed, only tries that failed are known of its steps.
+    if steps and record.ended_at is not None:
+        output.data("\n" + "\n".join(step_table(steps)))
+    if any(one.attempt > 1 or one.error for one in tries):
+        output.data("")
+        _show_tries(tries)
+    if rules:
+        output.data("\n" + "\n".join(f"{one.count:>9,} × {one.rule}" for one in rules))
+        output.say(f"see them with: etlctl dead-letters list --run {record.run_id}")
+    resume = _resume_command(record)
+    if resume:
+        output.say(f"carry on with: {resume}")
+
+
+def _document(
+    run: RunRecord, steps: list[StepCounts], tries: list[StepRecord], rules: Sequence[RuleSummary]
+) -> dict[str, Any]:
+    """Return all that is known of a run as JSON values."""
+    from etlctl.engine.report import balance  # noqa: PLC0415
+
+    result = _as_result(run, steps)
+    missing = result.counts.missing - result.would_load
+    return {
+        **run.to_dict(),
+        "resume_command": _resume_command(run),
+        "balance": {"balanced": missing == 0, "missing": missing, "equation": balance(result)},
+        "steps": [step.to_dict() for step in steps],
+        "attempts": [{**one.to_dict(), "duration_seconds": _duration(one)} for one in tries],
+        "dead_letters": [{"rule": one.rule, "stage": one.stage, "count": one.count} for one in rules],
+    }
+
+
+def _show_tries(tries: Sequence[StepRecord]) -> None:
+    """Write every try of every step as a table."""
+    rows = []
+    for one in tries:
+        seconds = _duration(one)
+        took = f"{seconds:.2f}" if seconds is not None else None
+        rows.append((one.counts.name, one.attempt, one.status, one.batch, instant(one.started_at), took, one.error))
+    columns = ("step", "try", "status", "batch", "began (UTC)", "seconds", "error")
+    output.table(columns, rows, right=("try", "batch", "seconds"))
+
+
+def _duration(one: StepRecord) -> float | None:
+    """Return the seconds from the beginning to the end of a try."""
+    return (one.ended_at - one.started_at).total_seconds() if one.started_at and one.ended_at else None
+
+
+def _status(run: RunRecord) -> str:
+    return run.shown_status + (" (dry run)" if run.dry_run else "")
+
+
+def _resume_command(run: RunRecord) -> str | None:
+    """Return the command that carries on with a run that did not come to its end."""
+    over = run.shown_status in {ShownStatus.failed, ShownStatus.canceled, ShownStatus.crashed}
+    return f"etlctl resume --checkpoint {run.checkpoint_id}" if over and run.checkpoint_id else None
 
 
 def _facts(run: RunRecord) -> list[str]:
     seconds = f"{run.duration_seconds:.2f} s" if run.duration_seconds is not None else None
+    unfinished = run.checkpoint_id if not run.status.finished else None
     facts = {
         "run": run.run_id,
         "contract": f"{run.contract} {run.contract_version or ''}".strip(),
         "path": run.contract_path,
-        "status": run.shown_status + (" (dry run)" if run.dry_run else ""),
+        "status": _status(run),
+        "run key": run.run_key,
         "started": f"{instant(run.started_at)} UTC by {run.trigger} on {run.host}, process {run.pid}",
+        "attempt": f"{run.attempt}" if run.attempt > 1 else None,
         "took": seconds,
         "mode": f"{run.mode}, batches of {run.batch_size:,}" if run.batch_size else run.mode,
         "batches": f"{run.batches:,}",
@@ -122,6 +183,7 @@ def _facts(run: RunRecord) -> list[str]:
         "wrote": "\n          ".join(run.destinations),
         "error": f"{run.error_type}: {run.error}" if run.error_type else run.error,
         "exit code": str(run.exit_code) if run.exit_code is not None else None,
+        "checkpoint": unfinished,
         "report": run.report,
     }
     if run.crashed:

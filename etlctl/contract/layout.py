@@ -69,9 +69,33 @@ class Part:
         return self.document.is_plain((*self.prefix, *path))
 
     def digest(self) -> str:
-        """Return the SHA-256 of the section's content; comments and layout do not count."""
-        text = json.dumps(self.data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """Return the SHA-256 of what the section does to records.
+
+        Comments and layout do not count, nor how a run is operated: limits, batches, retries, schedules.
+        """
+        content = self.data
+        if isinstance(content, dict):
+            content = {key: value for key, value in content.items() if key not in _OPERATING}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_OPERATING = frozenset(
+    {
+        "batch_size",
+        "checkpoint",
+        "dead_letters",
+        "description",
+        "error_recovery",
+        "max_memory_mb",
+        "owner",
+        "processing_mode",
+        "replace_guard",
+        "schedule",
+        "tags",
+    }
+)
+"""Keys that may change between the attempts of a run."""
 
 
 @dataclass

@@ -82,6 +82,8 @@ class DeadLetterBudget(Section):
     """Rejected records allowed in one run."""
     max_percent: float | None = Field(default=None, ge=0, le=100)
     """Share of the source records allowed, in percent, judged when the run ends (and from 1,000 records on)."""
+    path: str | None = Field(default=None, min_length=1)
+    """File of JSON lines that gets the rejected records of a run when it ends, relative to the contract's folder; they are in the ledger anyway."""  # noqa: E501
 
 
 class ReplaceGuardSection(Section):
@@ -97,9 +99,15 @@ class LoadEnvelope(Section):
     """Keys of ``load.yaml`` that are the same for every loader."""
 
     dead_letters: DeadLetterBudget | None = None
-    """How many rejected records are acceptable. Without it any rejected record makes the run partial (exit code 4)."""
+    """How many rejected records are acceptable. Without it (or with nothing but a path) any rejected record makes the run partial (exit code 4)."""  # noqa: E501
     replace_guard: ReplaceGuardSection = ReplaceGuardSection()
     """Keeps a replace from emptying or shrinking what is there."""
+
+    @property
+    def budget(self) -> DeadLetterBudget | None:
+        """How many rejected records are acceptable; where to write them says nothing about that."""
+        letters = self.dead_letters
+        return None if letters is None or letters.model_fields_set == {"path"} else letters
 
 
 class FieldRule(Section):

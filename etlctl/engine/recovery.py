@@ -73,7 +73,7 @@ class Opening:
         if settings.dry_run or settings.sink is not None:
             return Beginning(None, position=settings.position)
         claim = await self._journal.claim()
-        if claim.checkpoint is not None and claim.edited and settings.refuse_edited:
+        if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
             raise _edited(claim, claim.checkpoint.id)
         writer = await self._open(claim, resume=claim.checkpoint is not None)
         try:

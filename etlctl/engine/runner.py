@@ -20,7 +20,7 @@ from etlctl.engine.progress import ProgressCallback, ProgressReporter
 from etlctl.engine.retrying import Retrying
 from etlctl.engine.services import Services, StopRequest
 from etlctl.errors import ComponentError, EtlctlError, RunStopped
-from etlctl.run import Counts, RunResult, RunStatus
+from etlctl.run import Counts, ProcessingMode, RunResult, RunStatus
 from etlctl.sdk.context import ReadContext
 
 PARTIAL = 4
@@ -79,7 +79,9 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
         if claim.finished is not None:
             return claim.finished
         started = claim.started_at or started
-        settings = replace(settings, run_id=claim.run_id)
+        # An attempt goes on in the mode of the first one: what is prepared in the destination depends on it.
+        mode = ProcessingMode(claim.checkpoint.mode) if claim.checkpoint is not None else settings.mode
+        settings = replace(settings, run_id=claim.run_id, mode=mode)
         base = replace(base, run_id=claim.run_id, attempt=claim.attempt)
     memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
     settings = replace(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import re
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from etlctl.errors import FatalError
+from etlctl.faults import fault
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -56,6 +61,73 @@ def write_whole(path: Path, content: bytes) -> None:
     draft = path.with_name(f"{path.name}.new")
     draft.write_bytes(content)
     publish(draft, path)
+
+
+_VERSION = 1
+
+
+def write_sealed(path: Path, body: Mapping[str, Any], point: str | None = None) -> None:
+    """Write JSON values with a checksum, durably: they are there completely or not at all.
+
+    Args:
+        path: Where to.
+        body: JSON values.
+        point: The fault point right before the new content takes its place.
+    """
+    text = json.dumps(body)
+    sealed = {"version": _VERSION, "sha256": hashlib.sha256(text.encode()).hexdigest(), "body": text}
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_text(json.dumps(sealed), encoding="utf-8")
+    sync_file(draft)
+    if point is not None:
+        fault(point)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return what ``write_sealed`` wrote; None when there is no such file.
+
+    Raises:
+        FatalError: It is damaged, or a newer version wrote it.
+    """
+    try:
+        sealed = json.loads(path.read_bytes())
+        version, told, text = sealed["version"], sealed["sha256"], sealed["body"]
+        if version == _VERSION and hashlib.sha256(text.encode()).hexdigest() != told:
+            raise ValueError("its checksum does not fit")
+        body: dict[str, Any] = json.loads(text) if version == _VERSION else {}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FatalError(
+            f"{path} is damaged: {error}",
+            help=f"what the run had safe there cannot be gone by: move {path.parent} away and look at the destination, "
+            "then run again from the beginning",
+        ) from error
+    if version != _VERSION:
+        raise FatalError(
+            f"{path} was written by a newer etlctl (version {version} of its format, this one knows {_VERSION})",
+            help="go on with the newer etlctl",
+        )
+    return body
+
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders change their names in one step; False where the system cannot (only Linux can)."""
+    if sys.platform != "linux":
+        return False
+    import ctypes  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    done: int = libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    return done == 0
 
 
 _REASONS: dict[int, tuple[str, str]] = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
+
+from etlctl.errors import FatalError
 
 PlainCompression = Literal["none", "gzip", "zstd"]
 
@@ -28,7 +31,9 @@ class ByteSink:
 
     def __init__(self, stream: BinaryIO, compression: PlainCompression = "none", *, prompt: bool = False) -> None:
         self._stream = stream
+        self._compression = compression
         self._compressor = _compressor(compression)
+        self._begun = True
         self._prompt = prompt
         self._held: list[bytes] = []
         self._size = 0
@@ -37,6 +42,32 @@ class ByteSink:
     def create(cls, path: Path, compression: PlainCompression = "none") -> ByteSink:
         """Make a new file."""
         return cls(path.open("wb", buffering=0), compression)
+
+    @classmethod
+    def resume(cls, path: Path, compression: PlainCompression, length: int) -> ByteSink:
+        """Go on with a file that stood at a checkpoint; what came behind it is cut off.
+
+        Args:
+            path: The file.
+            compression: As before.
+            length: What ``checkpoint`` returned, in bytes.
+
+        Raises:
+            FatalError: The file is shorter than that.
+        """
+        file = path.open("r+b", buffering=0)
+        found = file.seek(0, os.SEEK_END)
+        if found < length:
+            file.close()
+            raise FatalError(
+                f"cannot go on with {path}: it has {found:,} bytes, the run had made {length:,} safe",
+                help=f"remove {path.parent}, then run again from the beginning (not resuming)",
+            )
+        file.truncate(length)
+        file.seek(length)
+        sink = cls(file, compression)
+        sink._begun = length == 0
+        return sink
 
     def write(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -55,7 +86,8 @@ class ByteSink:
     def flush(self) -> None:
         """Hand everything collected to the file or stream."""
         data, self._held, self._size = b"".join(self._held), [], 0
-        if self._compressor is not None:
+        if self._compressor is not None and data:  # even nothing at all would begin a member
+            self._begun = True
             data = self._compressor.compress(data)
         self._write_all(data)
         if self._prompt:
@@ -65,14 +97,36 @@ class ByteSink:
         """Write what is left, end of the compressed data included; the stream stays open."""
         self.flush()
         if self._compressor is not None:
-            self._write_all(self._compressor.flush())
+            self._end_member()
             self._compressor = None
         self._stream.flush()
+
+    def checkpoint(self) -> int:
+        """Put everything written so far on disk, as data that is complete if nothing more comes.
+
+        Compressed data is ended, and what follows is put behind it as a member (gzip) or frame (Zstandard) of its own,
+        which every reader joins.
+
+        Returns:
+            The length of the file in bytes, for ``resume``.
+        """
+        self.flush()
+        if self._compressor is not None:
+            self._end_member()
+            self._compressor = _compressor(self._compression)
+            self._begun = False
+        os.fsync(self._stream.fileno())
+        return self._stream.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Close the file, without writing anything more; a stream that others use stays open."""
         if not self._prompt:
             self._stream.close()
+
+    def _end_member(self) -> None:
+        """End the compressed data, if any was begun behind the last checkpoint."""
+        if self._compressor is not None and self._begun:
+            self._write_all(self._compressor.flush())
 
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etlctl.checkpoint import Checkpoint
 from etlctl.engine.options import Claim
-from etlctl.errors import CheckpointError, NotInLedgerError, StateError
+from etlctl.errors import CheckpointError, FencedError, NotInLedgerError, StateError
 from etlctl.redact import Redactor
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
@@ -64,6 +64,7 @@ class RunKeeper:
         self._ledger: Ledger | None = None
         self._recorder: RunRecorder | None = None
         self._checkpoint: Checkpoint | None = None
+        self._fence: int | None = None
         self.redactor = Redactor(contract.secrets)
 
     def open(self) -> RunKeeper:
@@ -87,6 +88,7 @@ class RunKeeper:
         claim = self._recorder.begin()
         if claim.finished is not None:
             return Claim(run_id=claim.run_id, finished=claim.finished)
+        self._fence = claim.fence
         given = Claim(
             run_id=claim.run_id, fence=claim.fence, attempt=claim.attempt, started_at=claim.started_at
         )  # fmt: skip
@@ -111,7 +113,8 @@ class RunKeeper:
 
     def raise_fence(self, at_least: int) -> int:
         """Take a newer fence than a destination has seen."""
-        return self._recording().raise_fence(at_least)
+        self._fence = self._recording().raise_fence(at_least)
+        return self._fence
 
     def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected records; a repeat overwrites."""
@@ -157,10 +160,16 @@ class RunKeeper:
         try:
             if result.reused and report_path(self._state_dir, result.run_id).exists():
                 return result
+            trouble = self._write_letters(result)
+            if trouble is not None and not result.success:
+                also = f"also: {trouble} ({trouble.help})"
+                result = replace(result, error_help=f"{result.error_help}; {also}" if result.error_help else also)
             letters = self._ledger.count_dead_letters(run_id=result.run_id, examples=_EXAMPLES)
             start = self._start(result.started_at)
             path = write_report(result, letters, state_dir=self._state_dir, redactor=self.redactor, start=start)
             self._ledger.note_report(result.run_id, str(path))
+            if trouble is not None and result.success:
+                raise trouble
         except StateError:
             if result.success:
                 raise
@@ -168,6 +177,24 @@ class RunKeeper:
         finally:
             self._ledger.close()
         return replace(result, report=str(path))
+
+    def _write_letters(self, result: RunResult) -> StateError | None:
+        """Write the file of dead letters, if one is asked for and the run is still ours; returns why it cannot be."""
+        asked = self._contract.load_envelope.dead_letters
+        if asked is None or asked.path is None or result.dry_run or (self._fence is None and not result.reused):
+            return None
+        from etlctl.orchestrator.letter_file import write_letter_file  # noqa: PLC0415
+
+        ledger, path = self._opened(), self._contract.base_dir / Path(asked.path).expanduser()
+        try:
+            if self._fence is not None:
+                ledger.check_run(result.run_id, self._fence)
+            write_letter_file(path, ledger, result.run_id, self._contract.stream, self.redactor)
+        except FencedError:
+            return None  # whoever has taken the run over writes them
+        except StateError as trouble:
+            return trouble
+        return None
 
     def _start(self, started_at: datetime | None) -> RunStart:
         from etlctl.clock import SystemClock  # noqa: PLC0415

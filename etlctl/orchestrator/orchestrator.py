@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from etlctl.batch import Batch, Record
     from etlctl.catalog.workspace import Workspace
     from etlctl.contract.model import Contract
+    from etlctl.orchestrator.multiple import MultipleResult
     from etlctl.orchestrator.resuming import Resumption
 
 QUEUE_DEPTH = {ProcessingMode.full: 2, ProcessingMode.streaming: 2, ProcessingMode.hybrid: 8}
@@ -175,6 +176,59 @@ class ETLOrchestrator:
         """
         return await self.run(mode=ProcessingMode.streaming, batch_size=batch_size, **options)
 
+    async def run_multiple(
+        self,
+        param_name: str | None = None,
+        param_values: Sequence[Any] | None = None,
+        param_sets: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        batch_size: int = 5,
+        delay_between_runs: float = 0.0,
+        records_per_batch: int | None = None,
+        stop: StopRequest | None = None,
+        ended: Callable[[int, MultipleResult], object] = lambda _number, _result: None,
+        **run_options: Any,
+    ) -> list[MultipleResult]:
+        """Run the contract once for each parameter set; a set that fails in any way never hurts the others.
+
+        Each set is a stream of its own: it has its own run, ledger entry and checkpoint, and is resumed by itself.
+
+        Args:
+            param_name: The parameter that varies, with ``param_values``; or give ``param_sets``.
+            param_values: Its values.
+            param_sets: Whole parameter sets.
+            batch_size: How many sets run at once. Those that write the same file take turns.
+            delay_between_runs: Seconds between two runs: each but the first waits so long before it begins.
+            records_per_batch: Source records per batch; what ``run`` calls ``batch_size``.
+            stop: Asks the runs in hand to stop once their batches are safe; no more are begun.
+            ended: Told the 0-based number of a set and how it ended, as soon as it did.
+            run_options: As for ``run``. A ``run_key`` or ``checkpoint_id`` gets ``-`` and a short hash of the set's
+                parameters as its ending.
+
+        Returns:
+            How each run ended, in the order of the sets.
+
+        Raises:
+            ParamSetError: The sets were not given as they should be, or two of them are equal. It is a ValueError.
+            ContractError: ``param_name`` is no parameter of the contract.
+        """
+        from etlctl.orchestrator.multiple import run_sets, runner_of  # noqa: PLC0415
+        from etlctl.orchestrator.param_sets import given_sets, prepared_sets  # noqa: PLC0415
+
+        sets = await asyncio.to_thread(
+            prepared_sets,
+            given_sets(param_name, param_values, param_sets),
+            self.contract_dir,
+            shared={**self._params, **(run_options.get("params") or {})},
+            environ=self._environ,
+            warn=self._warn,
+            varied=param_name,
+        )
+        run = runner_of(self.run, {**run_options, "batch_size": records_per_batch, "stop": stop})
+        return await run_sets(
+            sets, run, at_once=batch_size, delay=delay_between_runs, stop=stop, ended=ended
+        )  # fmt: skip
+
     async def preview(self, *, sample: int = 1000) -> tuple[list[Record], list[DeadLetter], RunResult]:
         """Read and transform the first source records without writing anything, the ledger included.
 
@@ -254,7 +308,7 @@ class ETLOrchestrator:
             queue_depth=QUEUE_DEPTH[envelope.processing_mode],
             max_records=envelope.max_records,
             max_memory_mb=self._max_memory_mb if self._max_memory_mb is not None else envelope.max_memory_mb,
-            budget=contract.load_envelope.dead_letters,
+            budget=contract.load_envelope.budget,
             recovery=Recovery(**dict(recovery)),
             dry_run=dry_run,
             checkpoint_id=(checkpoint_id or run_id) if resumable else None,

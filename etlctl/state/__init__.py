@@ -1,4 +1,4 @@
-"""The state store: the ledger of runs, steps and dead letters, with its migrations.
+"""The state store: the ledger of runs, steps, dead letters, leases, checkpoints and cursors, with its migrations.
 
 Importing this package costs nothing. SQLAlchemy is loaded when a ledger is read or migrated, and on PostgreSQL;
 a run records itself on SQLite without it.

@@ -23,12 +23,15 @@ def instant_text(value: datetime) -> str:
     return utc(value).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def instant(stored: datetime | str | None) -> datetime | None:
-    """Return the aware instant of a column, as a driver or SQLAlchemy hands it over."""
+def aware(stored: datetime | str) -> datetime:
+    """Return the aware instant of a column that is never empty, as a driver or SQLAlchemy hands it over."""
     found = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
-    if found is None:
-        return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def instant(stored: datetime | str | None) -> datetime | None:
+    """Return the aware instant of a column, None when it is empty."""
+    return None if stored is None else aware(stored)
 
 
 def json_text(value: Any) -> str:

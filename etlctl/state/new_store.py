@@ -39,11 +39,17 @@ NEW_STORE = (
         host TEXT NOT NULL,
         pid BIGINT NOT NULL,
         etlctl_version TEXT NOT NULL,
+        checkpoint_id TEXT,
+        attempt INTEGER DEFAULT '1' NOT NULL,
+        result TEXT,
+        fence BIGINT DEFAULT '0' NOT NULL,
         CONSTRAINT pk_etlctl_runs PRIMARY KEY (id)
     )
     """,
     "CREATE INDEX IF NOT EXISTS ix_etlctl_runs_started_at ON etlctl_runs (started_at)",
     "CREATE INDEX IF NOT EXISTS ix_etlctl_runs_contract_started_at ON etlctl_runs (contract, started_at)",
+    "CREATE UNIQUE INDEX IF NOT EXISTS ix_etlctl_runs_contract_run_key ON etlctl_runs (contract, run_key)",
+    "CREATE INDEX IF NOT EXISTS ix_etlctl_runs_stream_started_at ON etlctl_runs (stream, started_at)",
     """
     CREATE TABLE IF NOT EXISTS etlctl_steps (
         run_id TEXT NOT NULL,
@@ -62,6 +68,7 @@ NEW_STORE = (
         started_at DATETIME,
         ended_at DATETIME,
         error TEXT,
+        batch BIGINT,
         CONSTRAINT pk_etlctl_steps PRIMARY KEY (run_id, position, attempt)
     )
     """,
@@ -86,11 +93,61 @@ NEW_STORE = (
         status TEXT NOT NULL,
         created_at DATETIME NOT NULL,
         updated_at DATETIME NOT NULL,
+        by_run TEXT,
         CONSTRAINT pk_etlctl_dead_letters PRIMARY KEY (id),
         CONSTRAINT uq_etlctl_dead_letters_run_id_seq_index_part UNIQUE (run_id, seq, "index", part)
     )
     """,
     "CREATE INDEX IF NOT EXISTS ix_etlctl_dead_letters_contract_status ON etlctl_dead_letters (contract, status)",
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_leases (
+        stream TEXT NOT NULL,
+        fence BIGINT NOT NULL,
+        holder_run TEXT,
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        acquired_at DATETIME NOT NULL,
+        expires_at DATETIME NOT NULL,
+        CONSTRAINT pk_etlctl_leases PRIMARY KEY (stream)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_checkpoints (
+        id TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        contract TEXT NOT NULL,
+        contract_path TEXT NOT NULL,
+        contract_hash TEXT NOT NULL,
+        params TEXT NOT NULL,
+        params_redacted BOOLEAN NOT NULL,
+        mode TEXT NOT NULL,
+        batch_size BIGINT,
+        max_records BIGINT,
+        started_at DATETIME NOT NULL,
+        seq BIGINT NOT NULL,
+        fence BIGINT NOT NULL,
+        position TEXT NOT NULL,
+        position_redacted BOOLEAN NOT NULL,
+        account TEXT NOT NULL,
+        error TEXT,
+        updated_at DATETIME NOT NULL,
+        version INTEGER NOT NULL,
+        checksum TEXT NOT NULL,
+        CONSTRAINT pk_etlctl_checkpoints PRIMARY KEY (id)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_cursors (
+        stream TEXT NOT NULL,
+        field TEXT NOT NULL,
+        value TEXT NOT NULL,
+        value_type TEXT NOT NULL,
+        updated_at DATETIME NOT NULL,
+        run_id TEXT,
+        CONSTRAINT pk_etlctl_cursors PRIMARY KEY (stream, field)
+    )
+    """,
     """
     CREATE TABLE IF NOT EXISTS etlctl_version (
         version_num VARCHAR(32) NOT NULL,

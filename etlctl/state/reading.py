@@ -12,6 +12,7 @@ from etlctl.run import DeadLetter, RunStatus, StepCounts
 from etlctl.state import rows, schema
 from etlctl.state.run_record import CRASHED, RunRecord, run_record
 from etlctl.state.statements import LETTER_ORDER, letters_where
+from etlctl.state.step_record import StepRecord, step_record
 from etlctl.state.store import Store
 
 
@@ -45,11 +46,23 @@ class Reader:
         return run_record(self._one(schema.runs, run_id, "run", "etlctl runs list"))
 
     def steps(self, run_id: str) -> list[StepCounts]:
-        """Return the steps of a run in order, those of its last attempt."""
+        """Return the steps of a run in order, each as its last try left it."""
         table = schema.steps
-        last = select(func.max(table.c.attempt)).where(table.c.run_id == run_id).scalar_subquery()
-        query = select(table).where(table.c.run_id == run_id, table.c.attempt == last).order_by(table.c.position)
+        last = (
+            select(table.c.position, func.max(table.c.attempt).label("attempt"))
+            .where(table.c.run_id == run_id)
+            .group_by(table.c.position)
+            .subquery()
+        )
+        is_last = (last.c.position == table.c.position) & (last.c.attempt == table.c.attempt)
+        query = select(table).join(last, is_last).where(table.c.run_id == run_id).order_by(table.c.position)
         return [rows.step_counts(row) for row in self._fetch(query)]
+
+    def attempts(self, run_id: str) -> list[StepRecord]:
+        """Return every try of every step of a run, step by step."""
+        table = schema.steps
+        query = select(table).where(table.c.run_id == run_id).order_by(table.c.position, table.c.attempt)
+        return [step_record(row) for row in self._fetch(query)]
 
     def dead_letters(
         self,

@@ -34,6 +34,7 @@ class RunStart:
         destinations: Where the records go, as far as known.
         host: The machine it runs on.
         pid: Its process.
+        checkpoint_id: Name of the checkpoint to resume it by; None when it keeps none.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class RunStart:
     destinations: tuple[str, ...] = ()
     host: str = field(default_factory=platform.node)
     pid: int = field(default_factory=os.getpid)
+    checkpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

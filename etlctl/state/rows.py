@@ -8,12 +8,15 @@ from typing import Any
 
 from etlctl import __version__
 from etlctl.redact import Redactor
-from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepCounts
+from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepAttempt, StepCounts
 from etlctl.state.column_values import instant, instant_text, json_text, utc
 from etlctl.state.payload import decode_raw, encode_raw, mask, storable
 from etlctl.state.records import RunStart
+from etlctl.state.result_text import result_text
 
-_OWN_WORDS = frozenset({"id", "run_id", "status", "trigger", "mode", "stage", "kind", "form", "raw_form", "raw"})
+_OWN_WORDS = frozenset(
+    {"id", "run_id", "status", "trigger", "mode", "stage", "kind", "form", "raw_form", "raw", "result"}
+)
 """Columns that etlctl itself words, or that are masked before: ids must stay ids."""
 
 
@@ -29,8 +32,16 @@ class RowMaker:
         self._redactor = redactor
         self._instant: Callable[[datetime], datetime | str] = instant_text if is_sqlite else utc
 
+    def instant(self, value: datetime) -> datetime | str:
+        """Return an instant as the store takes it."""
+        return self._instant(value)
+
+    def text(self, text: str) -> str:
+        """Return a text as it stands in a row: what is looked for must be changed like what was stored."""
+        return storable(self._redactor.text(text))
+
     def started(self, start: RunStart, at: datetime) -> dict[str, Any]:
-        """Return the row of a run that begins."""
+        """Return the row of a run that begins. A dry run does nothing under its key, so it does not take it."""
         row = {
             "id": start.run_id,
             "contract": start.contract,
@@ -38,7 +49,7 @@ class RowMaker:
             "contract_version": start.contract_version,
             "contract_hash": dict(start.contract_hash),
             "stream": start.stream,
-            "run_key": start.run_key,
+            "run_key": None if start.dry_run else start.run_key,
             "trigger": start.trigger,
             "params": dict(start.params),
             "status": str(RunStatus.running),
@@ -51,6 +62,9 @@ class RowMaker:
             "host": start.host,
             "pid": start.pid,
             "etlctl_version": __version__,
+            "checkpoint_id": start.checkpoint_id,
+            "attempt": 1,
+            "fence": 0,
         }
         return self._stored(row)
 
@@ -73,19 +87,39 @@ class RowMaker:
             "dry_run": result.dry_run,
             "report": result.report,
             "destinations": list(result.destinations) or None,
+            "checkpoint_id": result.checkpoint_id,
+            "result": result_text(result, self._redactor),
         }
         return self._stored(row)
 
     def step(self, result: RunResult, position: int, step: StepCounts) -> dict[str, Any]:
-        """Return the row of a step of a run that ended."""
+        """Return the row of a step of a run that ended; its attempt is still to be numbered."""
+        failed = not result.success and step.name == result.failed_step
         row = {
             **step.to_dict(),
             "run_id": result.run_id,
             "position": position,
-            "attempt": 1,
             "kind": step.name.partition(".")[0],
-            # Which step a failed run failed in is told by its error.
-            "status": str(RunStatus.succeeded) if result.success else None,
+            "status": _step_status(result, failed=failed),
+            "started_at": result.started_at,
+            "ended_at": result.ended_at,
+            "error": result.error if failed else None,
+            "batch": None,
+        }
+        return self._stored(row)
+
+    def attempt(self, run_id: str, attempt: StepAttempt) -> dict[str, Any]:
+        """Return the row of a try that did not work out; it is still to be numbered."""
+        row = {
+            **StepCounts(attempt.name, seconds=(attempt.ended_at - attempt.started_at).total_seconds()).to_dict(),
+            "run_id": run_id,
+            "position": attempt.position,
+            "kind": attempt.name.partition(".")[0],
+            "status": str(RunStatus.failed),
+            "started_at": attempt.started_at,
+            "ended_at": attempt.ended_at,
+            "error": attempt.error,
+            "batch": attempt.batch,
         }
         return self._stored(row)
 
@@ -126,6 +160,13 @@ class RowMaker:
             elif isinstance(value, dict | list):
                 row[name] = json_text(mask(value, redactor))
         return row
+
+
+def _step_status(result: RunResult, *, failed: bool) -> str:
+    # A step that did not fail in a run that did has not done all of its work either: the run's end cut it short.
+    if result.success:
+        return str(RunStatus.succeeded)
+    return str(RunStatus.failed if failed else RunStatus.canceled)
 
 
 def step_counts(row: Mapping[str, Any]) -> StepCounts:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from etlctl.run import Counts, RunStatus
+from etlctl.run import Counts, RunResult, RunStatus
+from etlctl.state.column_values import aware, instant
 from etlctl.state.liveness import is_gone
 from etlctl.state.payload import readable
 from etlctl.state.records import RunStart
+from etlctl.state.result_text import stored_result
 
 _COUNTS = ("extracted", "added", "filtered", "rejected", "deduplicated", "loaded")
 CRASHED = "crashed"
@@ -33,6 +36,9 @@ class RunRecord(RunStart):
         report: Path of the run report.
         etlctl_version: The version that ran it.
         crashed: Recorded as running, but its process on this machine is gone.
+        attempt: Which attempt is the last one, from 1.
+        fence: Generation of the lease of that attempt; 0 when it had none.
+        result: How it ended, in full; None while it runs and for runs of older versions.
     """
 
     status: RunStatus
@@ -46,6 +52,9 @@ class RunRecord(RunStart):
     report: str | None = None
     etlctl_version: str = ""
     crashed: bool = False
+    attempt: int = 1
+    fence: int = 0
+    result: RunResult | None = None
 
     @property
     def shown_status(self) -> str:
@@ -64,6 +73,7 @@ class RunRecord(RunStart):
         shown["counts"] = self.counts.to_dict()
         shown["params"], shown["contract_hash"] = readable(self.params), dict(self.contract_hash)
         shown["destinations"] = list(self.destinations)
+        shown["result"] = readable(self.result.to_dict()) if self.result else None
         for name in ("started_at", "updated_at", "ended_at"):
             shown[name] = shown[name].isoformat() if shown[name] else None
         shown["duration_seconds"] = self.duration_seconds
@@ -71,34 +81,49 @@ class RunRecord(RunStart):
 
 
 def run_record(row: Mapping[str, Any]) -> RunRecord:
-    """Return the run of a row."""
+    """Return the run of a row, as SQLAlchemy or a plain statement gives it."""
     status = RunStatus(row["status"])
+    updated_at = aware(row["updated_at"])
     return RunRecord(
         run_id=row["id"],
-        contract=row["contract"],
-        contract_path=row["contract_path"],
-        contract_version=row["contract_version"],
-        contract_hash=row["contract_hash"],
-        stream=row["stream"],
-        run_key=row["run_key"],
-        trigger=row["trigger"],
-        params=row["params"],
-        mode=row["mode"],
-        batch_size=row["batch_size"],
-        dry_run=row["dry_run"],
-        destinations=tuple(row["destinations"]),
-        host=row["host"],
-        pid=row["pid"],
-        started_at=row["started_at"],
-        updated_at=row["updated_at"],
-        ended_at=row["ended_at"],
+        **{name: row[name] for name in _AS_STORED},
+        contract_hash=_json(row["contract_hash"]),
+        params=_json(row["params"]),
+        dry_run=bool(row["dry_run"]),
+        destinations=tuple(_json(row["destinations"])),
+        started_at=aware(row["started_at"]),
+        updated_at=updated_at,
+        ended_at=instant(row["ended_at"]),
         status=status,
         counts=Counts(**{name: row[name] for name in _COUNTS}),
-        batches=row["batches"],
-        error=row["error"],
-        error_type=row["error_type"],
-        exit_code=row["exit_code"],
-        report=row["report"],
-        etlctl_version=row["etlctl_version"],
-        crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], row["updated_at"]),
+        crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], updated_at),
+        result=stored_result(row["result"]),
     )
+
+
+_AS_STORED = (
+    "contract",
+    "contract_path",
+    "contract_version",
+    "stream",
+    "run_key",
+    "trigger",
+    "mode",
+    "batch_size",
+    "host",
+    "pid",
+    "batches",
+    "error",
+    "error_type",
+    "exit_code",
+    "report",
+    "etlctl_version",
+    "checkpoint_id",
+    "attempt",
+    "fence",
+)
+
+
+def _json(stored: Any) -> Any:
+    """Return a JSON column, which some drivers read and some leave as text."""
+    return json.loads(stored) if isinstance(stored, str) else stored

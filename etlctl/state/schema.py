@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from etlctl.state.column_values import instant, utc
-from etlctl.state.statements import DEAD_LETTERS, RUNS, STEPS
+from etlctl.state.statements import CHECKPOINTS, CURSORS, DEAD_LETTERS, LEASES, RUNS, STEPS
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -69,7 +69,7 @@ runs = Table(
     Column("contract_version", Text),
     Column("contract_hash", JSON, nullable=False),
     Column("stream", Text, nullable=False),
-    # One key names one run: nullable, so that runs without a key never collide once the column is made unique.
+    # One key names one run; runs without a key never collide.
     Column("run_key", Text),
     Column("trigger", Text, nullable=False),
     Column("params", JSON, nullable=False),
@@ -95,10 +95,17 @@ runs = Table(
     Column("host", Text, nullable=False),
     Column("pid", BigInteger, nullable=False),
     Column("etlctl_version", Text, nullable=False),
+    Column("checkpoint_id", Text),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    # The whole result as JSON text: what a finished run key gives back.
+    Column("result", Text),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
     Index(None, "contract", "started_at"),
     Index(None, "started_at"),
+    Index(None, "contract", "run_key", unique=True),
+    Index(None, "stream", "started_at"),
 )
-"""One row per run; a resumed run keeps its row."""
+"""One row per run; a resumed run keeps its row and counts its attempts."""
 
 steps = Table(
     STEPS,
@@ -119,8 +126,9 @@ steps = Table(
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("error", Text),
+    Column("batch", BigInteger),
 )
-"""One row per step of a run, in the order the steps run."""
+"""One row per try of a step of a run: those that failed and were repeated, and the last one of each attempt."""
 
 dead_letters = Table(
     DEAD_LETTERS,
@@ -144,6 +152,7 @@ dead_letters = Table(
     Column("status", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("by_run", Text),
     UniqueConstraint("run_id", "seq", "index", "part"),
     Index(None, "contract", "status"),
 )
@@ -154,3 +163,56 @@ run: every full refresh of a stream counts its batches from 1 again, and a later
 of an earlier one. A resumed run keeps its id, so a batch it repeats meets its own rows. ``part`` tells several
 rejections of one source record apart (unnest makes many records out of one).
 """
+
+leases = Table(
+    LEASES,
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("holder_run", Text),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("acquired_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+"""One row per stream that ever ran: it stays when the lease is given back, because its fence must never go down."""
+
+checkpoints = Table(
+    CHECKPOINTS,
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("contract", Text, nullable=False),
+    Column("contract_path", Text, nullable=False),
+    # JSON as text: the checksum is over the very characters.
+    Column("contract_hash", Text, nullable=False),
+    Column("params", Text, nullable=False),
+    Column("params_redacted", Boolean, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("batch_size", BigInteger),
+    Column("max_records", BigInteger),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("position", Text, nullable=False),
+    Column("position_redacted", Boolean, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("error", Text),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("checksum", Text, nullable=False),
+)
+"""One row per run that is not done."""
+
+cursors = Table(
+    CURSORS,
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("value_type", Text, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("run_id", Text),
+)
+"""One row per incremental field of a stream: how far it is, in the source's own text."""

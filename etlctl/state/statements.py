@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from etlctl.state.trouble import BUSY_SECONDS
+
 VERSION_TABLE = "etlctl_version"
 RUNS = "etlctl_runs"
 STEPS = "etlctl_steps"
 DEAD_LETTERS = "etlctl_dead_letters"
+LEASES = "etlctl_leases"
+CHECKPOINTS = "etlctl_checkpoints"
+CURSORS = "etlctl_cursors"
 
 RUN_COLUMNS = (
     "id",
@@ -34,6 +39,9 @@ RUN_COLUMNS = (
     "host",
     "pid",
     "etlctl_version",
+    "checkpoint_id",
+    "attempt",
+    "fence",
 )
 """What is known of a run when it begins."""
 
@@ -52,6 +60,7 @@ END_COLUMNS = (
     "exit_code",
     "dry_run",
     "report",
+    "result",
 )
 
 STEP_COLUMNS = (
@@ -68,6 +77,10 @@ STEP_COLUMNS = (
     "seconds",
     "form",
     "status",
+    "started_at",
+    "ended_at",
+    "error",
+    "batch",
 )
 
 LETTER_COLUMNS = (
@@ -95,6 +108,35 @@ LETTER_KEY = ("run_id", "seq", "index", "part")
 LETTER_KEPT = frozenset({*LETTER_KEY, "id", "status", "created_at"})
 """What a repeat leaves alone: its identity, and what a person decided about it."""
 
+LEASE_COLUMNS = ("stream", "fence", "holder_run", "host", "pid", "acquired_at", "expires_at")
+
+CHECKPOINT_COLUMNS = (
+    "id",
+    "run_id",
+    "stream",
+    "contract",
+    "contract_path",
+    "contract_hash",
+    "params",
+    "params_redacted",
+    "mode",
+    "batch_size",
+    "max_records",
+    "started_at",
+    "seq",
+    "fence",
+    "position",
+    "position_redacted",
+    "account",
+    "error",
+    "updated_at",
+    "version",
+    "checksum",
+)
+
+CURSOR_COLUMNS = ("stream", "field", "value", "value_type", "updated_at", "run_id")
+CURSOR_KEY = ("stream", "field")
+
 LETTER_ORDER = 'run_id DESC, seq, "index", part'
 """The newest run first, within a run in the order of the source."""
 
@@ -115,22 +157,87 @@ def _update_run(columns: Iterable[str], also: str = "") -> str:
     return f"UPDATE {RUNS} SET {changes}{also} WHERE id = :id"  # noqa: S608
 
 
+_SAME_FENCE = " AND fence <= :fence"
+
 START_RUN = _insert(RUNS, RUN_COLUMNS) + _or_overwrite(
     ("id",),
     [name for name in RUN_COLUMNS if name not in RUN_KEPT],
-    ("ended_at", "error", "error_type", "exit_code"),
+    ("ended_at", "error", "error_type", "exit_code", "result"),
 )
 PROGRESS = _update_run((*COUNT_COLUMNS, "updated_at"))
-FINISH_RUN = _update_run(END_COLUMNS, ", destinations = COALESCE(:destinations, destinations)")
-"""Destinations that are not known in the end stay those of the beginning."""
+PROGRESS_FENCED = PROGRESS + _SAME_FENCE
+FINISH_RUN = _update_run(
+    END_COLUMNS,
+    ", destinations = COALESCE(:destinations, destinations), checkpoint_id = COALESCE(:checkpoint_id, checkpoint_id)",
+)
+"""Destinations and a checkpoint that are not known in the end stay those of the beginning."""
+FINISH_RUN_FENCED = FINISH_RUN + _SAME_FENCE
+FORGET_CHECKPOINT = f"UPDATE {RUNS} SET checkpoint_id = NULL WHERE id = :id"  # noqa: S608
 NOTE_REPORT = _update_run(("report",))
 
-DELETE_STEPS = f"DELETE FROM {STEPS} WHERE run_id = :run_id"  # noqa: S608
+RUN_FENCE = f"SELECT stream, fence FROM {RUNS} WHERE id = :id"  # noqa: S608
+RUN_BY_ID = f"SELECT * FROM {RUNS} WHERE id = :id"  # noqa: S608
+RUN_BY_KEY = f"SELECT * FROM {RUNS} WHERE contract = :contract AND run_key = :run_key"  # noqa: S608
+RUN_OF_CHECKPOINT = (
+    f"SELECT * FROM {RUNS} WHERE checkpoint_id = :checkpoint_id ORDER BY started_at DESC, id DESC LIMIT 1"  # noqa: S608
+)
+LATEST_OF_STREAM = (
+    f"SELECT * FROM {RUNS} WHERE stream = :stream AND dry_run = :dry_run "  # noqa: S608
+    "ORDER BY started_at DESC, id DESC LIMIT 50"
+)
+
+LAST_ATTEMPTS = f"SELECT position, MAX(attempt) AS attempt FROM {STEPS} WHERE run_id = :run_id GROUP BY position"  # noqa: S608
 ADD_STEP = _insert(STEPS, STEP_COLUMNS)
 
 ADD_DEAD_LETTER = _insert(DEAD_LETTERS, LETTER_COLUMNS) + _or_overwrite(
     LETTER_KEY, [name for name in LETTER_COLUMNS if name not in LETTER_KEPT]
 )
+LETTERS_AFTER = (
+    f"SELECT * FROM {DEAD_LETTERS} WHERE run_id = :run_id "  # noqa: S608
+    'AND (seq, "index", part) > (:seq, :index, :part) ORDER BY seq, "index", part LIMIT :limit'
+)
+CLEAR_LETTERS = f"DELETE FROM {DEAD_LETTERS} WHERE run_id = :run_id AND seq > :after_seq AND status = 'open'"  # noqa: S608
+SETTLE_LETTER = (
+    f"UPDATE {DEAD_LETTERS} SET status = :status, by_run = :by_run, updated_at = :updated_at "  # noqa: S608
+    "WHERE id = :id AND status = 'open'"
+)
+
+_MINE = "WHERE stream = :stream AND fence = :fence AND holder_run IS NOT NULL"
+
+LOCK_CLAIMS = (f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'", "SELECT pg_advisory_xact_lock(7305508011922118)")
+"""On PostgreSQL: one claim at a time. A claim looks before it writes, and two that look at once see the same."""
+LEASE = f"SELECT * FROM {LEASES} WHERE stream = :stream"  # noqa: S608
+ALL_LEASES = f"SELECT * FROM {LEASES} ORDER BY stream"  # noqa: S608
+ADD_LEASE = _insert(LEASES, LEASE_COLUMNS)
+TAKE_LEASE = (
+    f"UPDATE {LEASES} SET "  # noqa: S608
+    + ", ".join(f"{name} = :{name}" for name in LEASE_COLUMNS if name != "stream")
+    + " WHERE stream = :stream AND fence = :seen_fence AND expires_at = :seen_expires_at"
+)
+"""Compare-and-set: a holder that renews in the same moment keeps its lease."""
+RENEW_LEASE = f"UPDATE {LEASES} SET expires_at = :expires_at {_MINE}"  # noqa: S608
+RELEASE_LEASE = f"UPDATE {LEASES} SET holder_run = NULL, expires_at = :expires_at {_MINE}"  # noqa: S608
+RAISE_FENCE = f"UPDATE {LEASES} SET fence = :raised {_MINE}"  # noqa: S608
+RAISE_FENCE_OF_RUN = f"UPDATE {RUNS} SET fence = :raised WHERE id = :id AND fence <= :raised"  # noqa: S608
+
+SAVE_CHECKPOINT = (
+    _insert(CHECKPOINTS, CHECKPOINT_COLUMNS)
+    + _or_overwrite(("id",), [name for name in CHECKPOINT_COLUMNS if name != "id"])
+    + f" WHERE {CHECKPOINTS}.stream = excluded.stream AND {CHECKPOINTS}.fence <= excluded.fence"
+    + f" AND {CHECKPOINTS}.version <= excluded.version"
+)
+"""Leaves a checkpoint of another stream, of a newer fence and of a newer version alone."""
+CHECKPOINT = f"SELECT * FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
+ALL_CHECKPOINTS = f"SELECT * FROM {CHECKPOINTS} ORDER BY updated_at DESC, id DESC"  # noqa: S608
+DELETE_CHECKPOINT = f"DELETE FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
+DELETE_CHECKPOINT_FENCED = DELETE_CHECKPOINT + _SAME_FENCE
+
+SET_CURSOR = _insert(CURSORS, CURSOR_COLUMNS) + _or_overwrite(
+    CURSOR_KEY, [name for name in CURSOR_COLUMNS if name not in CURSOR_KEY]
+)
+CURSOR = f"SELECT * FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
+ALL_CURSORS = f"SELECT * FROM {CURSORS} ORDER BY stream, field"  # noqa: S608
+DELETE_CURSOR = f"DELETE FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
 
 HAS_VERSION_SQLITE = f"SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"  # noqa: S608
 HAS_VERSION_POSTGRES = f"SELECT 1 AS found WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"

@@ -50,6 +50,12 @@ def explain(text: str, where: str, *, is_sqlite: bool) -> StateError:
         is_sqlite: Whether it is SQLite.
     """
     reason = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+    if "lock timeout" in text.lower():
+        return StateError(
+            f"the state store {where} has been locked by another process for over {BUSY_SECONDS} seconds ({reason})",
+            help="see which process holds it: SELECT pid, state, query FROM pg_stat_activity; then run the same command "
+            "again",
+        )
     if not is_sqlite:
         return StateError(
             f"the state store {where} does not work: {reason}",

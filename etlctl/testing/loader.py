@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from etlctl.batch import Batch, Record, rows_to_frame
 from etlctl.errors import ConversionError
+from etlctl.ids import new_id
 from etlctl.kit.compression import compression_of, decompress
 from etlctl.sdk.component import Example
 from etlctl.sdk.context import WriteContext
-from etlctl.sdk.loader import Delivery, Loader, Published
+from etlctl.sdk.loader import CommitToken, Delivery, Loader, Published
 from etlctl.testing.component import check_component
 from etlctl.testing.examples import EXAMPLE_NOW, compile_example, example_folder, type_of
 from etlctl.testing.findings import Findings, findings
@@ -104,18 +106,33 @@ async def _load(
     form: Callable[[list[Record], Mapping[str, object]], Batch],
     found: Findings,
 ) -> Published:
+    ctx = _as_a_run(ctx)
     writer = await loader.open(ctx)
+    found.equal(await writer.committed(), None, "a stream that never ran has a commit token")
     for seq, start in enumerate(range(0, len(records), _BATCH), start=1):
         batch = form([dict(record) for record in records[start : start + _BATCH]], {"next": start + _BATCH})
         batch.seq = seq
         receipt = await writer.write(batch)
         taken = receipt.records + len(receipt.rejected)
         found.equal(taken, len(batch), f"the receipt of batch {seq} does not account for every record")
-    return await writer.finish()
+        token = CommitToken(ctx.stream, ctx.run_id, seq, ctx.fence, {"next": start + _BATCH})
+        if await writer.commit(token) and writer.keeps_tokens:
+            held = await writer.committed()
+            found.equal(held and (held.run, held.seq, held.position), (token.run, seq, token.position), "the token")
+    published = await writer.finish()
+    await writer.close()
+    return published
+
+
+def _as_a_run(ctx: WriteContext) -> WriteContext:
+    """Return the context of a run of its own: loaders keep a token for each stream."""
+    run = new_id("run")
+    return replace(ctx, run_id=run, stream=f"{ctx.stream or 'conformance'}:{run}")
 
 
 async def _abort(loader: Loader, ctx: WriteContext, records: Sequence[Record]) -> None:
-    writer = await loader.open(ctx)
+    writer = await loader.open(_as_a_run(ctx))
+    await writer.committed()
     batch = Batch.of_rows([dict(record) for record in records], {"next": len(records)})
     batch.seq = 1
     await writer.write(batch)

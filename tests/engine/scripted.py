@@ -231,6 +231,7 @@ class Book:
         self.tokens: list = []
         self.attempts: list = []
         self.result = None
+        self.mode = "streaming"
         self.claim = {"run_id": "run_test", "fence": 1, "checkpoint": checkpoint, **claim}
 
     def begin(self, started_at):

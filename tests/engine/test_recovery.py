@@ -35,7 +35,7 @@ def checkpoint_of(book, **values):
     known = {"seq": token.seq, "position": token.position, "account": token.account} if token else {}
     return Checkpoint(
         id="run_test", run_id="run_test", stream="scripted", contract="scripted", contract_path="x",
-        started_at=datetime.now(UTC), **{**known, **values},
+        started_at=datetime.now(UTC), mode=book.mode, **{**known, **values},
     )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ async def run(the_plan, book, *, stop=None, warn=lambda _text: None, **options):
     options.setdefault("mode", STREAMING)
     options.setdefault("checkpoint_id", "run_test")
     resumed = book.claim["checkpoint"] is not None
+    book.mode = str(options["mode"])
     around = Surroundings(open_ledger=lambda: book, stop=stop, warn=warn)
     return await execute(the_plan, settings(claim_first=resumed, run_id=book.claim["run_id"], **options), around)
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepCounts
+from etlctl.checkpoint import Checkpoint
+from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepAttempt, StepCounts
 from etlctl.state.records import RunStart
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -57,5 +58,35 @@ def letter(run_id: str = "run_1", seq: int = 1, index: int = 0, part: int = 0, *
         field="age",
         location=f"people.csv:{index + 2}",
         raw={"name": "Ann", "age": "x"},
+    )
+    return replace(base, **changes)
+
+
+def attempt(**changes: Any) -> StepAttempt:
+    """Return a try of the last step that did not work out."""
+    base = StepAttempt(
+        position=2, name="load", batch=3, started_at=BEGAN, ended_at=ENDED, error="connection reset by the server"
+    )
+    return replace(base, **changes)
+
+
+def checkpoint(checkpoint_id: str = "cp", **changes: Any) -> Checkpoint:
+    """Return where a run stands after its third batch."""
+    base = Checkpoint(
+        id=checkpoint_id,
+        run_id="run_1",
+        stream="people",
+        contract="people",
+        contract_path="contracts/people",
+        contract_hash={"extract": "ab", "load": "cd"},
+        params={"day": "2026-03-01", "n": 3},
+        mode="streaming",
+        batch_size=10,
+        started_at=BEGAN,
+        seq=3,
+        fence=1,
+        position={"at": {"page": 4, "token": "é\x00"}, "skip": 30},
+        account={"counts": {"extracted": 30, "loaded": 29}, "steps": [{"name": "load", "seconds": 0.25}]},
+        updated_at=ENDED,
     )
     return replace(base, **changes)

@@ -83,11 +83,15 @@ def test_a_resumed_run_keeps_its_row_and_its_first_start(ledger: Ledger) -> None
     assert len(ledger.runs()) == 1
 
 
-def test_finishing_twice_replaces_the_steps(ledger: Ledger) -> None:
+def test_finishing_again_adds_tries_and_shows_the_last(ledger: Ledger) -> None:
     ledger.start_run(start())
     ledger.finish_run(result())
-    ledger.finish_run(result(steps=result().steps[:1]))
-    assert [step.name for step in ledger.steps("run_1")] == ["extract"]
+    again = tuple(replace(step, records_in=99) for step in result().steps)
+    ledger.finish_run(result(steps=again))
+    assert ledger.steps("run_1") == list(again)
+    assert [one.counts for one in ledger.attempts("run_1")] == [
+        step for pair in zip(result().steps, again, strict=True) for step in pair
+    ]
 
 
 def test_the_end_of_an_unknown_run_is_an_error(ledger: Ledger) -> None:

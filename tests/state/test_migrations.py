@@ -121,7 +121,7 @@ def _sample(kind: Any, name: str) -> Any:
     if isinstance(kind, JSON):
         return {"sample": name}
     if isinstance(kind, Boolean):
-        return True
+        return name != "dry_run"
     if isinstance(kind, Integer):
         return 7
     if isinstance(kind, Float):
@@ -129,6 +129,58 @@ def _sample(kind: Any, name: str) -> Any:
     if isinstance(kind, DateTime):
         return datetime(2026, 3, 1, 12, tzinfo=UTC if kind.timezone else None)
     return f"sample {name}"
+
+
+def test_run_keys_that_were_used_twice_are_told_apart(store: Store) -> None:
+    with store.write() as connection:
+        migrate(connection, "0001")
+        for run_id, key, minute, dry_run in OLD_RUNS:
+            _add_old_run(connection, run_id, key, minute, dry_run=dry_run)
+    assert upgrade(store) == ("0001", HEAD)
+    with store.read() as connection:
+        found = dict(connection.execute(text("SELECT id, run_key FROM etlctl_runs")).all())
+    assert found == {
+        "run_a": "k (run_a)",
+        "run_b": "k (run_b)",
+        "run_c": "k",
+        "run_d": "k (run_d)",
+        "run_e": "other",
+        "run_f": None,
+        "run_g": None,
+    }
+
+
+OLD_RUNS = [
+    ("run_a", "k", 1, False),
+    ("run_c", "k", 2, False),
+    ("run_b", "k", 2, False),
+    ("run_d", "k", 3, True),
+    ("run_e", "other", 1, False),
+    ("run_f", None, 1, False),
+    ("run_g", None, 1, False),
+]
+
+
+def _add_old_run(connection: Connection, run_id: str, key: str | None, minute: int, *, dry_run: bool) -> None:
+    table = Table("etlctl_runs", MetaData(), autoload_with=connection)
+    row = {column.name: _sample(column.type, column.name) for column in table.columns}
+    began = datetime(2026, 3, 1, 12, minute, tzinfo=None if connection.dialect.name == "sqlite" else UTC)
+    changes = {"id": run_id, "contract": "people", "run_key": key, "started_at": began, "dry_run": dry_run}
+    connection.execute(insert(table), {**row, **changes})
+
+
+def test_a_migration_can_be_taken_back(store: Store) -> None:
+    from alembic import command
+
+    with store.write() as connection:
+        migrate(connection, "0001")
+        before = _fill_every_table(connection)
+        migrate(connection, HEAD)
+        command.downgrade(migration_config(connection), "0001")
+        assert current_revision(connection) == "0001"
+        for name, row in before.items():
+            table = Table(name, MetaData(), autoload_with=connection)
+            assert dict(connection.execute(select(table)).mappings().one()) == row
 
 
 def test_upgrading_twice_does_nothing(store: Store) -> None:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ledger_samples import BEGAN, ENDED, letter, result, start
+from ledger_samples import BEGAN, ENDED, attempt, checkpoint, letter, result, start
 from sqlalchemy import Table, create_engine, delete, insert, select
 
 from etlctl.clock import FixedClock
 from etlctl.run import Counts
 from etlctl.state import open_ledger, schema, statements
+from etlctl.state.cursors import StoredCursor
 from etlctl.state.ledger import Ledger
 from etlctl.state.new_store import NEW_STORE
 
@@ -39,8 +40,11 @@ def columns(table: Table, *, needed: bool = False) -> set[str]:
     ("table", "inserted", "later"),
     [
         (schema.runs, statements.RUN_COLUMNS, {*statements.END_COLUMNS, "destinations"}),
-        (schema.steps, statements.STEP_COLUMNS, {"started_at", "ended_at", "error"}),
-        (schema.dead_letters, statements.LETTER_COLUMNS, set()),
+        (schema.steps, statements.STEP_COLUMNS, set()),
+        (schema.dead_letters, statements.LETTER_COLUMNS, {"by_run"}),
+        (schema.leases, statements.LEASE_COLUMNS, set()),
+        (schema.checkpoints, statements.CHECKPOINT_COLUMNS, set()),
+        (schema.cursors, statements.CURSOR_COLUMNS, set()),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -53,6 +57,7 @@ def test_every_column_is_named(table: Table, inserted: tuple[str, ...], later: s
 def test_a_key_is_the_one_of_the_table() -> None:
     (unique,) = [one for one in schema.dead_letters.constraints if one.name == _UNIQUE]
     assert tuple(column.name for column in unique.columns) == statements.LETTER_KEY
+    assert tuple(schema.cursors.primary_key.columns.keys()) == statements.CURSOR_KEY
 
 
 _UNIQUE = "uq_etlctl_dead_letters_run_id_seq_index_part"
@@ -92,6 +97,7 @@ def record(ledger: Ledger) -> None:
         destinations=("out/a.csv",),
     )
     ledger.start_run(begun)
+    ledger.add_attempts("run_1", [attempt(batch=2**40)])
     ledger.finish_run(
         result(error="'odd' \x00", error_type="FatalError", ended_at=ENDED, dry_run=True, report="r.json")
     )
@@ -101,6 +107,10 @@ def record(ledger: Ledger) -> None:
             letter(index=1, field=None, location=None, raw="a,\x00b"),
         ]
     )
+    assert ledger.set_letter_status(["dl_1_1_1"], "replayed", by_run="run_9") == 1
+    claim = ledger.claim(start("run_2", stream="other", checkpoint_id="cp"))
+    ledger.save_checkpoint(checkpoint(run_id="run_2", stream="other", seq=2**40, fence=claim.fence))
+    ledger.set_cursor(StoredCursor(stream="people", field="at", value="2026-01-01", value_type="date", run_id="run_1"))
 
 
 def raw_rows(ledger: Ledger, table: Table) -> list[dict[str, Any]]:
@@ -129,7 +139,7 @@ def test_sqlalchemy_would_have_stored_the_same(still: Ledger, table: Table) -> N
 def test_values_come_back_through_sqlalchemy_as_they_were(still: Ledger) -> None:
     record(still)
     with still.store.read() as connection:
-        run = dict(connection.execute(select(schema.runs)).mappings().one())
+        run = dict(connection.execute(select(schema.runs).where(schema.runs.c.id == "run_1")).mappings().one())
         letters = [dict(row) for row in connection.execute(select(schema.dead_letters)).mappings()]
     assert (run["started_at"], run["updated_at"], run["ended_at"]) == (BEGAN, NOW, ENDED)
     assert run["started_at"].tzinfo is UTC
@@ -175,7 +185,7 @@ def test_counting_and_listing_ask_the_same_question(ledger: Ledger, rule: str) -
 
 def test_an_example_is_the_whole_record_that_is_listed(ledger: Ledger) -> None:
     record(ledger)
-    (counted,) = ledger.count_dead_letters(examples=3)
-    assert list(counted.examples) == ledger.dead_letters()
+    (counted,) = ledger.count_dead_letters(examples=3, status=None)
+    assert list(counted.examples) == ledger.dead_letters(status=None)
     assert {one.redacted for one in counted.examples} == {True, False}
     assert all(one.created_at is not None and one.created_at.tzinfo is UTC for one in counted.examples)

@@ -12,7 +12,7 @@ from etlctl.batch import Batch, Encoded, Record
 from etlctl.errors import FatalError
 from etlctl.kit.byte_sink import ByteSink
 from etlctl.kit.codecs.csv_segments import copy_padded
-from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, Target, as_rejections
+from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, State, Target, as_rejections
 from etlctl.kit.compression import decompress
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class CsvWriter(FormatWriter):
         self._fixed = ""
         self._written = False
         self._width: int | None = None
+        self._kept = False
+        if target.state is not None:
+            self._go_on(target.state)
+            return
         prefix = b""
         if target.existing is not None:
             prefix = self._fit_to(target.existing)
@@ -103,6 +107,29 @@ class CsvWriter(FormatWriter):
             cells, refusals = cells_of_frame(batch.frame)
         self._take(cells)
         return refusals
+
+    def checkpoint(self) -> State:
+        """Put every record on disk."""
+        self._put_held()
+        self._kept = True
+        return {
+            "length": self._sink.checkpoint(),
+            "columns": list(self._columns),
+            "fixed": self._fixed,
+            "written": self._written,
+            "width": self._width,
+            "segments": [[segment.columns, segment.header] for segment in self._segments],
+        }
+
+    def _go_on(self, state: State) -> None:
+        self._columns, self._fixed = list(state["columns"]), state["fixed"]
+        self._written, self._width, self._kept = state["written"], state["width"], True
+        self._segments = [
+            _Segment(self._target.scratch(place) if place else self._target.path, *sizes)
+            for place, sizes in enumerate(state["segments"])
+        ]
+        last = self._segments[-1].path or self._target.file
+        self._sink = ByteSink.resume(last, self._target.compression, state["length"])
 
     def finish(self) -> None:
         """Write what is left, join the segments, close the file."""
@@ -222,10 +249,14 @@ class CsvWriter(FormatWriter):
             padding = cell.encode() * (len(self._columns) - segment.columns)
             if segment.path is not None:
                 copy_padded(segment.path, self._target.compression, segment.header, padding, self._sink)
-                segment.path.unlink()
+                if not self._kept:
+                    segment.path.unlink()
         self._sink.end()
         self._sink.close()
-        joined.rename(self._target.file)
+        if self._kept:
+            self.made = joined
+        else:
+            joined.rename(self._target.file)
 
     def _fit_to(self, existing: Path) -> bytes:
         """Take over the columns of an existing file; return what must stand before the first new record."""

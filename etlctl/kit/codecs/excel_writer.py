@@ -13,7 +13,7 @@ from etlctl.errors import FatalError, MissingExtraError, RecordRejected
 from etlctl.kit.byte_sink import ByteSink
 from etlctl.kit.codecs.excel_cells import LAYOUTS, MAX_COLUMNS, MAX_ROWS, MAX_TEXT, Cell, excel_cell
 from etlctl.kit.codecs.table_records import empty_refusals, unnameable
-from etlctl.kit.codecs.writing import FormatWriter, Refusals, Target
+from etlctl.kit.codecs.writing import FormatWriter, Refusals, State, Target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,6 +42,12 @@ class ExcelWriter(FormatWriter):
         self._columns: dict[str, int] = {}
         self._rows = 0
         self._waiting = target.scratch(1)
+        self._kept = target.state is not None
+        if target.state is not None:
+            self._columns = {name: place for place, name in enumerate(target.state["columns"])}
+            self._rows = target.state["rows"]
+            self._sink = ByteSink.resume(self._waiting, "none", target.state["length"])
+            return
         self._sink = ByteSink.create(self._waiting)
         if target.existing is not None:
             self._take_over(target.existing)
@@ -52,12 +58,18 @@ class ExcelWriter(FormatWriter):
             return self._take_frame(batch.frame)
         return self._take(batch.records or [])
 
+    def checkpoint(self) -> State:
+        """Put the waiting cells on disk."""
+        self._kept = True
+        return {"length": self._sink.checkpoint(), "columns": list(self._columns), "rows": self._rows}
+
     def finish(self) -> None:
         """Write the workbook."""
         self._sink.end()
         self._sink.close()
         _write_workbook(self._target.file, self._sheet, list(self._columns), self._waiting)
-        self._waiting.unlink()
+        if not self._kept:
+            self._waiting.unlink()
 
     def abort(self) -> None:
         """Close the file of waiting cells."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from etlctl.errors import FatalError
 from etlctl.kit.codecs.jsonl_writer import JsonlWriter
-from etlctl.kit.codecs.writing import Target
+from etlctl.kit.codecs.writing import State, Target
 from etlctl.kit.compression import decompress
 
 if TYPE_CHECKING:
@@ -31,14 +32,19 @@ class JsonWriter(JsonlWriter):
 
     def __init__(self, target: Target, indent: int | None = None) -> None:
         self._indent = indent
-        self._any = False
-        existing = target.existing
+        self._any = target.state is not None and bool(target.state["any"])
+        existing = target.existing if target.state is None else None
         if existing is not None:
             _check_array(existing, target)
-        super().__init__(Target(target.name, target.path, target.stream, None, target.compression, target.warn))
-        self._sink.write(b"[\n")
+        super().__init__(replace(target, existing=None))
+        if target.state is None:
+            self._sink.write(b"[\n")
         if existing is not None:
             self._copy(existing, target)
+
+    def checkpoint(self) -> State:
+        """Put every record on disk; the array stays open."""
+        return {**super().checkpoint(), "any": self._any}
 
     def finish(self) -> None:
         """End the array and close the file."""

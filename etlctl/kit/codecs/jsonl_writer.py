@@ -12,7 +12,7 @@ import orjson
 from etlctl.batch import Batch, Encoded, Record, frame_to_rows
 from etlctl.errors import FatalError
 from etlctl.kit.codecs.json_text import encode_lines
-from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, Target, as_rejections
+from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, State, Target, as_rejections
 from etlctl.kit.compression import decompress
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class JsonlWriter(FormatWriter):
 
     def __init__(self, target: Target) -> None:
         self._held = FrameHold(rows=0) if target.path is None else FrameHold()
-        missing_end = target.existing is not None and _lacks_line_end(target)
+        missing_end = target.existing is not None and target.state is None and _lacks_line_end(target)
         self._sink = target.sink()
         if missing_end:
             self._sink.write(b"\n")
@@ -55,6 +55,11 @@ class JsonlWriter(FormatWriter):
         self._put_held()
         records = batch.records or []
         return self._put_sliced(len(records), records.__getitem__)
+
+    def checkpoint(self) -> State:
+        """Put every line on disk."""
+        self._put_held()
+        return {"length": self._sink.checkpoint()}
 
     def finish(self) -> None:
         """Write what is left and close the file."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, rows_to_frame
 from etlctl.errors import ConversionError, FatalError
+from etlctl.kit.atomic import sync_file
 from etlctl.kit.codecs.parquet_sink import ParquetSink, ParquetStyle
-from etlctl.kit.codecs.writing import HELD_BYTES, HELD_ROWS, FormatWriter, Refusals, Target
+from etlctl.kit.codecs.writing import HELD_BYTES, HELD_ROWS, FormatWriter, Refusals, State, Target
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +22,12 @@ if TYPE_CHECKING:
 
 _GROUP_ROWS = 131_072
 _GROUP_BYTES = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    path: Path
+    schema: Schema
 
 
 class ParquetWriter(FormatWriter):
@@ -37,9 +47,12 @@ class ParquetWriter(FormatWriter):
         self._schema: Schema = {}
         self._held: list[pl.DataFrame] = []
         self._held_rows = self._held_bytes = 0
-        self._done: list[ParquetSink] = []
+        self._done: list[_Piece] = []
         self._sink: ParquetSink | None = None
-        if target.existing is not None:
+        self._kept = 0
+        if target.state is not None:
+            self._go_on(target.state)
+        elif target.existing is not None:
             self._take_over(target.existing)
 
     def write(self, batch: Batch) -> Refusals:
@@ -56,6 +69,29 @@ class ParquetWriter(FormatWriter):
             self._take(frame, batch)
         return refusals
 
+    def checkpoint(self) -> State:
+        """End the piece that is being written; the pieces are joined at the end."""
+        self._settle()
+        for piece in self._done[self._kept :]:
+            sync_file(piece.path)
+        self._kept = len(self._done)
+        return {"pieces": self._kept, "schema": _schema_text(self._schema)}
+
+    def _go_on(self, state: State) -> None:
+        import polars as pl  # noqa: PLC0415
+
+        self._schema, self._kept = _schema_of(state["schema"]), state["pieces"]
+        try:
+            for number in range(self._kept):
+                path = self._target.scratch(number)
+                self._done.append(_Piece(path, dict(pl.read_parquet_schema(path))))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            home = self._target.file.parent
+            raise FatalError(
+                f"cannot go on with {path}, which the run had made safe: {str(error).splitlines()[0]}",
+                help=f"remove {home}, then run again from the beginning (not resuming)",
+            ) from error
+
     def finish(self) -> None:
         """Write what is left, join the pieces."""
         if self._done:
@@ -64,12 +100,11 @@ class ParquetWriter(FormatWriter):
             self._put_held()
         if self._sink is None and not self._done:
             self._sink = self._new_sink(_GROUP_ROWS)
-        if self._sink is not None:
-            self._sink.finish()
-            self._done.append(self._sink)
-            self._sink = None
+        self._end_piece()
         if len(self._done) > 1 or list(self._done[0].schema.items()) != list(self._schema.items()):
             self._join()
+        elif self._kept:
+            self.made = self._done[0].path
         else:
             self._done[0].path.replace(self._target.file)
 
@@ -114,9 +149,12 @@ class ParquetWriter(FormatWriter):
     def _settle(self) -> None:
         """End the current piece: what comes next has other columns."""
         self._put_held()
+        self._end_piece()
+
+    def _end_piece(self) -> None:
         if self._sink is not None:
             self._sink.finish()
-            self._done.append(self._sink)
+            self._done.append(_Piece(self._sink.path, self._sink.schema))
             self._sink = None
 
     def _new_sink(self, group_rows: int) -> ParquetSink:
@@ -133,14 +171,17 @@ class ParquetWriter(FormatWriter):
 
     def _join(self) -> None:
         pieces = self._done
-        self._done = [ParquetSink(self._target.scratch(len(pieces)), self._schema, self._style, _GROUP_ROWS)]
-        self._sink = self._done[0]
+        self._sink = joined = ParquetSink(self._target.scratch(len(pieces)), self._schema, self._style, _GROUP_ROWS)
         for piece in pieces:
             self._copy(piece.path)
-            piece.path.unlink()
+            if not self._kept:
+                piece.path.unlink()
         self._sink.finish()
         self._sink = None
-        self._done[0].path.replace(self._target.file)
+        if self._kept:
+            self.made = joined.path
+        else:
+            joined.path.replace(self._target.file)
 
     def _copy(self, path: Path) -> None:
         import polars as pl  # noqa: PLC0415
@@ -168,6 +209,21 @@ class ParquetWriter(FormatWriter):
                 f"cannot append to {self._target.name}: it cannot be read as Parquet: {str(error).splitlines()[0]}",
                 help="set write_method: replace to write it anew, or choose another path",
             ) from error
+
+
+def _schema_text(schema: Schema) -> str:
+    """Return names and types of columns as text: an Arrow file without rows, in base64."""
+    import polars as pl  # noqa: PLC0415
+
+    buffer = io.BytesIO()
+    pl.DataFrame(schema=schema).write_ipc(buffer)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _schema_of(text: str) -> Schema:
+    import polars as pl  # noqa: PLC0415
+
+    return dict(pl.read_ipc(base64.b64decode(text)).schema)
 
 
 def _clash(name: str, old: pl.DataType, frame: pl.DataFrame, batch: Batch | None, target: str) -> ConversionError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from etlctl.batch import Batch, Encoded, Record, Rejection
+from etlctl.batch import Batch, Encoded, Record, Rejection, frame_to_rows
 from etlctl.errors import RecordRejected
 from etlctl.kit.byte_sink import ByteSink, PlainCompression
 
@@ -20,6 +20,9 @@ HELD_BYTES = 8 << 20
 
 Refusals = list[tuple[int, RecordRejected]]
 """Records that a format cannot hold: place in the batch (0-based) and why."""
+
+State: TypeAlias = Mapping[str, Any]
+"""What a format writer must know to go on with its files, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Target:
         existing: A file whose content the new records come after; it is never touched.
         compression: How bytes are compressed, for text formats.
         warn: Reports something the user should know without stopping the run.
+        state: What ``FormatWriter.checkpoint`` returned, to go on from there; None to begin.
     """
 
     name: str
@@ -41,10 +45,15 @@ class Target:
     existing: Path | None = None
     compression: PlainCompression = "none"
     warn: Callable[[str], None] = lambda _message: None
+    state: State | None = None
 
     def sink(self) -> ByteSink:
-        """Open the file, or give the stream."""
-        return self.stream if self.stream is not None else ByteSink.create(self.file, self.compression)
+        """Open the file, where a checkpoint left it if there was one, or give the stream."""
+        if self.stream is not None:
+            return self.stream
+        if self.state is not None:
+            return ByteSink.resume(self.file, self.compression, self.state["length"])
+        return ByteSink.create(self.file, self.compression)
 
     @property
     def file(self) -> Path:
@@ -62,7 +71,12 @@ class FormatWriter(ABC):
     """Writes one file of one format. Synchronous; calls come one at a time.
 
     Nothing is complete before ``finish``. After an error only ``abort`` may be called.
+
+    Attributes:
+        made: Where the finished file is when that is not the target's file, which then still is as at the checkpoint.
     """
+
+    made: Path | None = None
 
     @abstractmethod
     def write(self, batch: Batch) -> Refusals:
@@ -72,6 +86,14 @@ class FormatWriter(ABC):
             FatalError: The format cannot hold it (too many rows, a new column on a stream, …).
             ConversionError: A column mixes kinds of values that the format keeps apart.
             OSError: The system refused.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> State:
+        """Put everything taken so far on disk; return the state a writer made with it goes on from.
+
+        From then on the files of that state only grow: whatever is added to them later, ``finish`` included, a writer
+        made with the state cuts off again.
         """
 
     @abstractmethod
@@ -108,6 +130,28 @@ def as_rejections(refusals: Refusals) -> list[Rejection]:
         Rejection(place, "load", "load", refused.rule, refused.message, None, refused.field)
         for place, refused in refusals
     ]
+
+
+def rejections_of(batch: Batch, refusals: Refusals, step: str) -> list[Rejection]:
+    """Return refusals as a receipt reports them, with the raw record and where it came from.
+
+    Args:
+        batch: As it was written, in rows or frame form if anything was refused.
+        refusals: What was refused.
+        step: Name of the place in the contract.
+    """
+    made = []
+    for place, refused in refusals:
+        where = batch.locate(place) if batch.locate is not None else None
+        raw = _record(batch, place)
+        made.append(Rejection(place, "load", step, refused.rule, refused.message, raw, refused.field, where))
+    return made
+
+
+def _record(batch: Batch, place: int) -> Record:
+    if batch.frame is not None:
+        return frame_to_rows(batch.frame.slice(place, 1))[0]
+    return (batch.records or [])[place]
 
 
 class FrameHold:

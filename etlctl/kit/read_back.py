@@ -1,0 +1,100 @@
+"""Reading back what a file destination holds: how many records, whether any, and which."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from etlctl.batch import Record, frame_to_rows
+from etlctl.kit.byte_sink import PlainCompression
+from etlctl.kit.codecs import Readable, reader_for
+from etlctl.kit.codecs.reading import Chunk
+from etlctl.kit.file_places import manifest_parts
+from etlctl.kit.sources import open_sources
+from etlctl.types import Unparsable, to_text
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file, or a folder of parts, that a file destination wrote.
+
+    Attributes:
+        path: Where it is; it need not exist.
+        format: Its format.
+        extension: Of the names of parts.
+        compression: How it is compressed.
+        options: Options of the format's reader.
+    """
+
+    path: Path
+    format: str
+    extension: str
+    compression: PlainCompression
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def count(self) -> int:
+        """Return the number of records, without reading them where the manifest or the format tells.
+
+        Raises:
+            FatalError: It cannot be read.
+        """
+        told = manifest_parts(self.path) if self.path.is_dir() else {}
+        return sum(_told(path, told) or self._count(path) for path in self._files())
+
+    def any(self) -> bool:
+        """Tell whether there is a record, by reading no more than needed."""
+        return any(_size(chunk) for path in self._files() for chunk in self._chunks(path))
+
+    def contents(self) -> Counter[str]:
+        """Return how often each record is there, as JSON text with sorted keys; a null is as good as no field."""
+        found: Counter[str] = Counter()
+        for path in self._files():
+            for chunk in self._chunks(path):
+                records = frame_to_rows(chunk.frame) if chunk.frame is not None else chunk.records or []
+                found.update(map(_canonical, records))
+                found.update(f"unreadable: {one.raw}" for one in chunk.unreadable)
+        return found
+
+    def _files(self) -> list[Path]:
+        if self.path.is_dir():
+            return sorted(self.path.glob(f"part-*{self.extension}"))
+        return [self.path] if self.path.is_file() and self.path.stat().st_size else []
+
+    def _count(self, path: Path) -> int:
+        if self.format == "parquet":
+            import polars as pl  # noqa: PLC0415
+
+            return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+        return sum(_size(chunk) for chunk in self._chunks(path))
+
+    def _chunks(self, path: Path) -> Iterator[Chunk]:
+        reader = reader_for(cast("Readable", self.format), self.options)
+        (source,) = open_sources(str(path), path, self.compression, list)
+        return reader.chunks(source, None)
+
+
+def _told(path: Path, told: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """Return what the manifest says of a part that is still the one it knew."""
+    part = told.get(path.name, {})
+    records = part.get("records")
+    return records if isinstance(records, int) and part.get("bytes") == path.stat().st_size else None
+
+
+def _size(chunk: Chunk) -> int:
+    return len(chunk) + len(chunk.unreadable)
+
+
+def _canonical(record: Record) -> str:
+    there = {name: value for name, value in record.items() if value is not None}
+    return json.dumps(there, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_text)
+
+
+def _text(value: Any) -> str:
+    try:
+        return to_text(value)
+    except Unparsable:
+        return repr(value)

@@ -1,0 +1,163 @@
+"""The parameter sets of ``run_multiple``: what was given, checked before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etlctl.errors import ContractError, EtlctlError
+
+if TYPE_CHECKING:
+    from etlctl.contract.checked import Checked
+    from etlctl.contract.sections import InputParam
+
+_KEY_DIGITS = 8
+
+
+class ParamSetError(ContractError, ValueError):
+    """The parameter sets cannot be run as they were given; nothing ran."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ParamSet:
+    """The parameters of one run.
+
+    Attributes:
+        params: As they were given.
+        key: Short hash of them together with what all sets share, equal for values that mean the same: it makes the
+            run keys of the sets differ.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.params.items()) or "(no parameters)"
+
+
+def given_sets(
+    param_name: str | None, param_values: Sequence[Any] | None, param_sets: Sequence[Mapping[str, Any]] | None
+) -> list[Mapping[str, Any]]:
+    """Return the parameter sets in either way they can be given.
+
+    Args:
+        param_name: The parameter that varies.
+        param_values: Its values.
+        param_sets: Whole sets, instead of the two.
+
+    Raises:
+        ParamSetError: Neither or both were given, or they are empty, or no mappings.
+    """
+    by_name = param_name is not None or param_values is not None
+    if by_name is (param_sets is not None) or (param_name is None) is not (param_values is None):
+        raise ParamSetError("Must provide either (param_name + param_values) OR param_sets")
+    if param_sets is None:
+        values = _listed(param_values, "param_values must be a non-empty list of values")
+        return [{str(param_name): value} for value in values]
+    complaint = "param_sets must be a non-empty list of dictionaries"
+    sets = _listed(param_sets, complaint)
+    for number, one in enumerate(sets, start=1):
+        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
+            raise ParamSetError(f"{complaint}: set {number} is {one!r}")
+    return sets
+
+
+def _listed(given: Any, complaint: str) -> list[Any]:
+    # A text or a mapping can be gone through as well, but nobody means its letters or its keys.
+    if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__iter__"):
+        raise ParamSetError(f"{complaint}, not {given!r}")
+    found = list(given)
+    if not found:
+        raise ParamSetError(complaint)
+    return found
+
+
+def prepared_sets(
+    sets: Sequence[Mapping[str, Any]],
+    contract_dir: Path,
+    *,
+    shared: Mapping[str, Any],
+    environ: Mapping[str, str] | None,
+    warn: Callable[[str], None],
+    varied: str | None = None,
+) -> list[ParamSet]:
+    """Hold the sets against the contract before anything runs; what is wrong with a single set is left to its run.
+
+    Args:
+        sets: The sets.
+        contract_dir: The contract.
+        shared: Parameters that every set has unless it says otherwise.
+        environ: Environment variables; None is the process's own.
+        warn: Told when the runs would overwrite each other.
+        varied: The parameter that varies, when it is a single one: it must be one of the contract's.
+
+    Raises:
+        ParamSetError: Two sets are equal.
+        ContractError: ``varied`` is no parameter of the contract.
+    """
+    from etlctl.contract.compile import check_contract  # noqa: PLC0415
+
+    looked = [
+        check_contract(contract_dir, params={**shared, **one}, environ=environ) for one in (sets[0], sets[-1])
+    ]  # fmt: skip
+    if varied is not None:
+        _refuse_unknown(varied, looked[0])
+    made: dict[str, int] = {}
+    prepared = []
+    for number, one in enumerate(sets, start=1):
+        text = _canonical({**shared, **one}, looked[0].declared)
+        first = made.setdefault(text, number)
+        if first != number:
+            raise ParamSetError(
+                f"parameter sets {first} and {number} are equal ({ParamSet(one)}): the same records would be loaded "
+                "twice",
+                help="remove one of them",
+            )
+        prepared.append(ParamSet(one, hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]))
+    if len(sets) > 1:
+        _warn_of_overwriting(looked, warn)
+    return prepared
+
+
+def _refuse_unknown(name: str, checked: Checked) -> None:
+    from etlctl.contract.codes import Code  # noqa: PLC0415
+
+    for found in checked.diagnostics:
+        if found.code == Code.unknown_parameter and repr(name) in found.message:
+            raise ContractError(found.message, [found], help=found.help)
+
+
+def _canonical(params: Mapping[str, Any], declared: Mapping[str, InputParam]) -> str:
+    """Return a text that is equal for parameters that mean the same: ``"5"`` and ``5`` do for an integer."""
+    from etlctl.contract.parameters import convert_parameter  # noqa: PLC0415
+
+    values = {}
+    for name, value in params.items():
+        if value is None:
+            continue  # as if it had not been given
+        try:
+            values[name] = convert_parameter(declared[name], value) if name in declared else value
+        except ValueError:
+            values[name] = value  # its run will say so
+    return json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+
+
+def _warn_of_overwriting(looked: Sequence[Checked], warn: Callable[[str], None]) -> None:
+    one, another = (checked.loader for checked in looked)
+    if one is None or one != another:
+        return
+    try:
+        replaces = one.additive() != one
+    except EtlctlError:
+        return
+    if replaces:
+        warn(
+            "every parameter set replaces what the one before it has loaded, for all of them write to the same place: "
+            "put a parameter into the path or the table of load.yaml, or choose write_method: append"
+        )

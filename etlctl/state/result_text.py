@@ -1,0 +1,38 @@
+"""The whole result of a run as the ledger keeps it: what a run key that was used before gives back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from etlctl.redact import Redactor
+from etlctl.run import RunResult
+from etlctl.state.column_values import json_text
+from etlctl.state.payload import mask
+
+_WORDED = ("contract", "error", "error_help", "report", "run_key", "failed_step")
+_DERIVED = ("success", "records", "duration_seconds", "resume_command")
+
+
+def result_text(result: RunResult, redactor: Redactor) -> str:
+    """Return a result as JSON text, secrets masked in what users, sources and servers worded.
+
+    Only there: a password that is ``2026`` must not blank out times and counts.
+    """
+    kept: dict[str, Any] = {name: value for name, value in result.to_dict().items() if name not in _DERIVED}
+    for name in _WORDED:
+        kept[name] = mask(kept[name], redactor)
+    kept["params"] = mask(kept["params"], redactor)
+    kept["destinations"] = mask(kept["destinations"], redactor)
+    kept["steps"] = [{**step, "name": redactor.text(step["name"])} for step in kept["steps"]]
+    return json_text(kept)
+
+
+def stored_result(text: str | None) -> RunResult | None:
+    """Return the result of ``result_text``; None when there is none, or none this version can read."""
+    if text is None:
+        return None
+    try:
+        return RunResult.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
