@@ -6,6 +6,7 @@ EtlctlError
 ├─ ComponentError           a component failed; the engine adds step and batch exit 1
 │  ├─ RetryableError        waiting may help
 │  ├─ FatalError            waiting does not help
+│  │  ├─ UnexpectedError    a component raised something else; its cause     exit 1
 │  │  ├─ SourceUnavailable  the remote source does not answer                 exit 6
 │  │  ├─ DestinationBusy    another run is writing the same destination       exit 75
 │  │  └─ OutputClosed       whoever read our output has had enough            exit 141
@@ -102,6 +103,10 @@ class RetryableError(ComponentError):
 
 class FatalError(ComponentError):
     """Trying again cannot help."""
+
+
+class UnexpectedError(FatalError):
+    """A component raised what it had not announced; that is the cause."""
 
 
 class SourceUnavailable(FatalError):  # noqa: N818

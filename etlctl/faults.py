@@ -94,6 +94,10 @@ class _Plan:
             if wanted == point and first <= seen <= last:
                 _ACTIONS[action]()
 
+    def seen(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._seen)
+
 
 _plan: _Plan | None = None
 
@@ -105,6 +109,11 @@ def arm(text: str | None) -> None:
 
 
 arm(os.environ.get(VARIABLE))
+
+
+def reached() -> dict[str, int]:
+    """Return how often each point was reached since ``arm``; nothing unless something was asked for, even if blank."""
+    return _plan.seen() if _plan is not None else {}
 
 
 def fault(point: str) -> None:

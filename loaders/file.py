@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -16,14 +15,13 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from etlctl.errors import RetryableError
 from etlctl.faults import fault
 from etlctl.ids import new_id
 from etlctl.kit.codecs.formats import Choice, chosen, problem_of
 from etlctl.kit.codecs.writing import rejections_of
 from etlctl.kit.drafts import Claim
 from etlctl.kit.file_places import Job, PartFolder, Place, SingleFile, Stream
-from etlctl.kit.read_back import Written
+from etlctl.kit.read_back import Written, copy_written
 from etlctl.kit.write_errors import told
 from etlctl.sdk import (
     Batch,
@@ -191,14 +189,7 @@ class File(Loader):
         copy, real = folder / found.name, found.resolve()
         as_parts = self._choice(real).as_parts
         with told(self.path):
-            folder.mkdir(parents=True, exist_ok=True)
-            if real.is_dir():
-                shutil.copytree(real, copy)
-            elif real.exists():
-                shutil.copy2(real, copy)
-            manifest = real.with_name(f".{real.name}.manifest.json")
-            if as_parts and manifest.exists():
-                shutil.copy2(manifest, copy.with_name(f".{copy.name}.manifest.json"))
+            copy_written(real, copy)
         return self.model_copy(update={"path": f"{copy}/" if as_parts else str(copy)})
 
     async def contents(self, ctx: WriteContext) -> Counter[str]:
@@ -218,11 +209,9 @@ class File(Loader):
         target, compression = chosen(choice)
         options: dict[str, Any] = {}
         if self.csv_options is not None:
-            options = {"header": self.csv_options.header}
-            if self.csv_options.delimiter is not None:
-                options["delimiter"] = self.csv_options.delimiter
-            if self.csv_options.null_value:
-                options["null_values"] = [self.csv_options.null_value]
+            nulls = [self.csv_options.null_value] if self.csv_options.null_value else []
+            told_apart = {"delimiter": self.csv_options.delimiter} if self.csv_options.delimiter else {}
+            options = {"header": self.csv_options.header, "null_values": nulls, **told_apart}
         if self.excel_options is not None:
             options = {"sheet": self.excel_options.sheet}
         return Written(path, target.name, target.extension, compression, options)
@@ -295,16 +284,14 @@ class _FileWriter(Writer):
         self._resumable = False
         self._waiting = 0
         self._since = time.monotonic()
-        self._taken: tuple[int, Receipt] | None = None
+        self._taken = (0, Receipt(0))
         self._again = False
 
     async def committed(self) -> CommitToken | None:
         self._resumable = self._ctx.resumable
-        token = self._place.token()
-        if token is None:
-            return None
-        self._token = CommitToken.from_dict(token)
-        return self._token
+        if (token := self._place.token()) is not None:
+            self._token = CommitToken.from_dict(token)
+        return self._token if token is not None else None
 
     def encoder(self) -> Encoder | None:
         return self._place.encode
@@ -332,14 +319,13 @@ class _FileWriter(Writer):
         await self._ctx.run_cpu(self._let_go, self._place.close)
 
     def _due(self) -> bool:
-        interval = self._ctx.commit_interval
-        if interval is not None:
-            return self._waiting >= interval
+        if self._ctx.commit_interval is not None:
+            return self._waiting >= self._ctx.commit_interval
         return time.monotonic() - self._since >= _SECONDS_BETWEEN_COMMITS
 
     def _write(self, batch: Batch) -> Receipt:
         again, self._again = self._again, False
-        if again and self._taken is not None and self._taken[0] == batch.seq:
+        if again and self._taken[0] == batch.seq:
             return self._taken[1]  # it was taken before something behind that failed
         with self._busy, told(self._name, self._place.lost):
             refusals = self._place.write(batch)
@@ -362,7 +348,7 @@ class _FileWriter(Writer):
         """Remember that the batch in hand has been taken already when it is going to be written again."""
         try:
             yield
-        except RetryableError:
+        except Exception:
             self._again = True
             raise
 

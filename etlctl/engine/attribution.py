@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from etlctl.errors import ComponentError, EtlctlError, FatalError
+from etlctl.errors import ComponentError, EtlctlError, UnexpectedError
 
 
 @contextmanager
 def attributed(step: str, batch: int | None = None) -> Iterator[None]:
-    """Attach the step (and batch) to errors of the block; what is not ours becomes a ``FatalError`` with it as cause.
+    """Attach the step (and batch) to errors of the block; what is not ours becomes a ``UnexpectedError`` with it as cause.
 
     Args:
         step: Where in the contract.
@@ -24,4 +24,4 @@ def attributed(step: str, batch: int | None = None) -> Iterator[None]:
     except EtlctlError:
         raise
     except Exception as error:
-        raise FatalError(f"{type(error).__name__}: {error}").at(step=step, batch=batch) from error
+        raise UnexpectedError(f"{type(error).__name__}: {error}").at(step=step, batch=batch) from error

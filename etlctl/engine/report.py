@@ -163,6 +163,8 @@ def _summary_lines(result: RunResult, dead_letters: Sequence[RuleSummary]) -> It
 
 
 def _headline(result: RunResult) -> str:
+    if result.reused:
+        return f"{result.contract}: already done by {result.run_id}, nothing ran; its result was {result.status}"
     status = f"{result.status} ({result.error_type})" if result.error_type else str(result.status)
     details = [f"{result.batches:,} {'batch' if result.batches == 1 else 'batches'}"]
     if (rate := _rate(result)) is not None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from etlctl.clock import Clock
 from etlctl.engine.options import Recovery
-from etlctl.errors import EtlctlError, RetryableError
+from etlctl.errors import EtlctlError, RetryableError, UnexpectedError
 from etlctl.run import StepAttempt
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Retrying:
                 return await work()
             except Exception as error:
                 tries += 1
-                again = self.may_help(error) and tries <= self._most(error)
+                again = self.may_help(error) and tries <= self._most
                 if self.may_help(error):
                     ended, text = self._clock.now(), str(error) or type(error).__name__
                     await self._record(
@@ -73,16 +73,17 @@ class Retrying:
 
     def may_help(self, error: Exception) -> bool:
         """Tell whether trying again may help."""
-        if isinstance(error, RetryableError | ConnectionError | TimeoutError):
+        if isinstance(error, RetryableError):
             return True
-        cause = error.__cause__
-        if isinstance(cause, ConnectionError | TimeoutError):
+        raised = error.__cause__ if isinstance(error, UnexpectedError) else error
+        if isinstance(raised, ConnectionError | TimeoutError):
             return True
         # Failures of unknown kind only when the user asked for retries: most of them are final.
-        unknown = not isinstance(error, EtlctlError) or (cause is not None and not isinstance(cause, EtlctlError))
-        return self._recovery.max_retries is not None and unknown and not isinstance(cause or error, OSError)
+        asked = self._recovery.max_retries is not None
+        return asked and not isinstance(raised, EtlctlError | OSError)
 
-    def _most(self, _error: Exception) -> int:
+    @property
+    def _most(self) -> int:
         most = self._recovery.max_retries
         return DEFAULT_RETRIES if most is None else most
 

@@ -276,7 +276,7 @@ class PartFolder(DraftPlace):
 
     def __init__(self, folder: Path, job: Job) -> None:
         self._folder = folder
-        self._manifest = folder.with_name(f".{folder.name}.manifest.json")
+        self._manifest = manifest_of(folder)
         self._prefix = f"part-{_UNSAFE.sub('-', job.claim.holder)}-" if job.append else "part-"
         self._parts: dict[str, dict[str, object]] = {}
         self._last = 0
@@ -345,11 +345,15 @@ class PartFolder(DraftPlace):
         return [told.get(path.name, {"name": path.name, "bytes": path.stat().st_size}) for path in there]
 
 
+def manifest_of(folder: Path) -> Path:
+    """Return where the manifest of a folder of parts is."""
+    return folder.with_name(f".{folder.name}.manifest.json")
+
+
 def manifest_parts(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what the manifest of a folder tells of its parts, by name; nothing when there is none."""
     with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        manifest = folder.with_name(f".{folder.name}.manifest.json")
-        return {part["name"]: part for part in json.loads(manifest.read_bytes())["parts"]}
+        return {part["name"]: part for part in json.loads(manifest_of(folder).read_bytes())["parts"]}
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from etlctl.batch import Record, frame_to_rows
 from etlctl.kit.byte_sink import PlainCompression
 from etlctl.kit.codecs import Readable, reader_for
 from etlctl.kit.codecs.reading import Chunk
-from etlctl.kit.file_places import manifest_parts
+from etlctl.kit.file_places import manifest_of, manifest_parts
 from etlctl.kit.sources import open_sources
 from etlctl.types import Unparsable, to_text
 
@@ -75,6 +76,18 @@ class Written:
         reader = reader_for(cast("Readable", self.format), self.options)
         (source,) = open_sources(str(path), path, self.compression, list)
         return reader.chunks(source, None)
+
+
+def copy_written(real: Path, copy: Path) -> None:
+    """Copy a file, or a folder of parts with its manifest, if it exists; make the folder it goes to."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    if real.is_dir():
+        shutil.copytree(real, copy)
+    elif real.exists():
+        shutil.copy2(real, copy)
+    manifest = manifest_of(real)
+    if manifest.exists():
+        shutil.copy2(manifest, manifest_of(copy))
 
 
 def _told(path: Path, told: Mapping[str, Mapping[str, Any]]) -> int | None:

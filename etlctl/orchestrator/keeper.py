@@ -65,6 +65,7 @@ class RunKeeper:
         self._recorder: RunRecorder | None = None
         self._checkpoint: Checkpoint | None = None
         self._fence: int | None = None
+        self._begun = False
         self.redactor = Redactor(contract.secrets)
 
     def open(self) -> RunKeeper:
@@ -86,6 +87,7 @@ class RunKeeper:
         start = self._start(started_at)
         self._recorder = ledger.recorder(start, resume=self._resume, checkpoints=self._store())
         claim = self._recorder.begin()
+        self._begun = True
         if claim.finished is not None:
             return Claim(run_id=claim.run_id, finished=claim.finished)
         self._fence = claim.fence
@@ -154,6 +156,9 @@ class RunKeeper:
         """Write the report, close the ledger, and return the result with secrets masked and the report's path."""
         result = self._masked(replace(result, run_key=self._run_key))
         if self._ledger is None:
+            return result
+        if not self._begun:  # another process runs it, and will report
+            self._ledger.close()
             return result
         from etlctl.engine.report import report_path, write_report  # noqa: PLC0415
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import EtlctlError
-from etlctl.orchestrator.param_sets import ParamSet
+from etlctl.orchestrator.param_sets import GivenSets, ParamSet, prepared_sets
 from etlctl.run import RunResult, RunStatus
 
 if TYPE_CHECKING:
@@ -120,6 +121,29 @@ def runner_of(run: Callable[..., Awaitable[RunResult]], options: Mapping[str, An
     return one
 
 
+async def run_multiple(
+    run: Callable[..., Awaitable[RunResult]],
+    given: GivenSets,
+    options: Mapping[str, Any],
+    *,
+    warn: Callable[[str], None],
+    **timing: Any,
+) -> list[MultipleResult]:
+    """Do what ``ETLOrchestrator.run_multiple`` says.
+
+    Args:
+        run: ``ETLOrchestrator.run``.
+        given: The parameter sets and their contract.
+        options: Keyword arguments of ``run``, the same for every set.
+        warn: Reports something the user should know.
+        timing: Keyword arguments of ``run_sets``.
+    """
+    if options.get("params"):
+        given = replace(given, shared={**given.shared, **options["params"]})
+    sets = await asyncio.to_thread(prepared_sets, given, warn)
+    return await run_sets(sets, runner_of(run, options), **timing)
+
+
 async def run_sets(
     sets: Sequence[ParamSet],
     run: Runner,
@@ -145,11 +169,15 @@ async def run_sets(
         ValueError: ``at_once`` or ``delay`` is out of range.
         asyncio.CancelledError: Everything was canceled; runs in hand were canceled first.
     """
-    if at_once < 1:
+    if not isinstance(at_once, int) or at_once < 1:
         raise ValueError(f"at least one set must run at once, not {at_once}")
     if not 0 <= delay < float("inf"):
         raise ValueError(f"the delay between runs is a number of seconds from 0 on, not {delay}")
-    return await _Round(sets, run, at_once, delay, stop, ended, sleep).all()
+    if at_once > 1:
+        # Runs wait for each other on threads (a database that is locked); the one they wait for needs threads too.
+        threads = ThreadPoolExecutor(4 * at_once + 8, thread_name_prefix="etlctl")
+        asyncio.get_running_loop().set_default_executor(threads)
+    return await _Round(sets, run, at_once, delay=delay, stop=stop, ended=ended, sleep=sleep).all()
 
 
 class _Round:
@@ -160,6 +188,7 @@ class _Round:
         sets: Sequence[ParamSet],
         run: Runner,
         at_once: int,
+        *,
         delay: float,
         stop: StopRequest | None,
         ended: Callable[[int, MultipleResult], object],

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etlctl.clock import Clock, SystemClock
 from etlctl.engine.options import Claim, Recovery, RunSettings
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
@@ -52,6 +53,8 @@ class ETLOrchestrator:
     Raises:
         ContractError: On the first run: the contract does not hold; carries every diagnostic.
     """
+
+    _clock: Clock = SystemClock()
 
     def __init__(
         self,
@@ -162,6 +165,7 @@ class ETLOrchestrator:
             open_ledger=keeper.open,
             progress=self._progress(),
             warn=lambda message: self._warn(keeper.redactor.text(message)),
+            clock=self._clock,
             stop=stop,
         )
         result = await execute(contract, settings, around)
@@ -212,22 +216,13 @@ class ETLOrchestrator:
             ParamSetError: The sets were not given as they should be, or two of them are equal. It is a ValueError.
             ContractError: ``param_name`` is no parameter of the contract.
         """
-        from etlctl.orchestrator.multiple import run_sets, runner_of  # noqa: PLC0415
-        from etlctl.orchestrator.param_sets import given_sets, prepared_sets  # noqa: PLC0415
+        from etlctl.orchestrator.multiple import run_multiple  # noqa: PLC0415
+        from etlctl.orchestrator.param_sets import GivenSets  # noqa: PLC0415
 
-        sets = await asyncio.to_thread(
-            prepared_sets,
-            given_sets(param_name, param_values, param_sets),
-            self.contract_dir,
-            shared={**self._params, **(run_options.get("params") or {})},
-            environ=self._environ,
-            warn=self._warn,
-            varied=param_name,
-        )
-        run = runner_of(self.run, {**run_options, "batch_size": records_per_batch, "stop": stop})
-        return await run_sets(
-            sets, run, at_once=batch_size, delay=delay_between_runs, stop=stop, ended=ended
-        )  # fmt: skip
+        given = GivenSets(self.contract_dir, self._params, self._environ, param_name, param_values, param_sets)
+        run_options |= {"batch_size": records_per_batch, "stop": stop}
+        timing = {"at_once": batch_size, "delay": delay_between_runs, "stop": stop, "ended": ended}
+        return await run_multiple(self.run, given, run_options, warn=self._warn, **timing)
 
     async def preview(self, *, sample: int = 1000) -> tuple[list[Record], list[DeadLetter], RunResult]:
         """Read and transform the first source records without writing anything, the ledger included.

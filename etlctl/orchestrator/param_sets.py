@@ -41,31 +41,45 @@ class ParamSet:
         return ", ".join(f"{name}={value}" for name, value in self.params.items()) or "(no parameters)"
 
 
-def given_sets(
-    param_name: str | None, param_values: Sequence[Any] | None, param_sets: Sequence[Mapping[str, Any]] | None
-) -> list[Mapping[str, Any]]:
-    """Return the parameter sets in either way they can be given.
+@dataclass(frozen=True, slots=True)
+class GivenSets:
+    """Parameter sets as they were given, and the contract they are for.
 
-    Args:
-        param_name: The parameter that varies.
+    Attributes:
+        contract_dir: The contract.
+        shared: Parameters that every set has unless it says otherwise.
+        environ: Environment variables; None is the process's own.
+        param_name: The parameter that varies, with ``param_values``.
         param_values: Its values.
         param_sets: Whole sets, instead of the two.
-
-    Raises:
-        ParamSetError: Neither or both were given, or they are empty, or no mappings.
     """
-    by_name = param_name is not None or param_values is not None
-    if by_name is (param_sets is not None) or (param_name is None) is not (param_values is None):
-        raise ParamSetError("Must provide either (param_name + param_values) OR param_sets")
-    if param_sets is None:
-        values = _listed(param_values, "param_values must be a non-empty list of values")
-        return [{str(param_name): value} for value in values]
-    complaint = "param_sets must be a non-empty list of dictionaries"
-    sets = _listed(param_sets, complaint)
-    for number, one in enumerate(sets, start=1):
-        if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
-            raise ParamSetError(f"{complaint}: set {number} is {one!r}")
-    return sets
+
+    contract_dir: Path
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] | None = None
+    param_name: str | None = None
+    param_values: Sequence[Any] | None = None
+    param_sets: Sequence[Mapping[str, Any]] | None = None
+
+    def sets(self) -> list[Mapping[str, Any]]:
+        """Return the sets, in whichever way they were given.
+
+        Raises:
+            ParamSetError: Neither or both ways were taken, or there are no sets, or they are no mappings.
+        """
+        by_name = self.param_name is not None or self.param_values is not None
+        half = (self.param_name is None) is not (self.param_values is None)
+        if half or by_name is (self.param_sets is not None):
+            raise ParamSetError("Must provide either (param_name + param_values) OR param_sets")
+        if self.param_sets is None:
+            values = _listed(self.param_values, "param_values must be a non-empty list of values")
+            return [{str(self.param_name): value} for value in values]
+        complaint = "param_sets must be a non-empty list of dictionaries"
+        sets = _listed(self.param_sets, complaint)
+        for number, one in enumerate(sets, start=1):
+            if not isinstance(one, Mapping) or not all(isinstance(name, str) for name in one):
+                raise ParamSetError(f"{complaint}: set {number} is {one!r}")
+        return sets
 
 
 def _listed(given: Any, complaint: str) -> list[Any]:
@@ -78,36 +92,26 @@ def _listed(given: Any, complaint: str) -> list[Any]:
     return found
 
 
-def prepared_sets(
-    sets: Sequence[Mapping[str, Any]],
-    contract_dir: Path,
-    *,
-    shared: Mapping[str, Any],
-    environ: Mapping[str, str] | None,
-    warn: Callable[[str], None],
-    varied: str | None = None,
-) -> list[ParamSet]:
+def prepared_sets(given: GivenSets, warn: Callable[[str], None]) -> list[ParamSet]:
     """Hold the sets against the contract before anything runs; what is wrong with a single set is left to its run.
 
     Args:
-        sets: The sets.
-        contract_dir: The contract.
-        shared: Parameters that every set has unless it says otherwise.
-        environ: Environment variables; None is the process's own.
+        given: The sets.
         warn: Told when the runs would overwrite each other.
-        varied: The parameter that varies, when it is a single one: it must be one of the contract's.
 
     Raises:
-        ParamSetError: Two sets are equal.
-        ContractError: ``varied`` is no parameter of the contract.
+        ParamSetError: The sets are not given as they should be, or two of them are equal.
+        ContractError: The parameter that varies is none of the contract's.
     """
     from etlctl.contract.compile import check_contract  # noqa: PLC0415
 
+    sets, shared = given.sets(), given.shared
     looked = [
-        check_contract(contract_dir, params={**shared, **one}, environ=environ) for one in (sets[0], sets[-1])
-    ]  # fmt: skip
-    if varied is not None:
-        _refuse_unknown(varied, looked[0])
+        check_contract(given.contract_dir, params={**shared, **one}, environ=given.environ)
+        for one in (sets[0], sets[-1])
+    ]
+    if given.param_name is not None:
+        _refuse_unknown(given.param_name, looked[0])
     made: dict[str, int] = {}
     prepared = []
     for number, one in enumerate(sets, start=1):

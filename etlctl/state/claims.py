@@ -73,7 +73,7 @@ class Claims(LedgerPart):
             connection: In a transaction.
             row: The run.
             ttl: Seconds.
-            known: A fence the run had before.
+            known: The fence the run had before, for a lease that is not there any more.
         """
         # Asked only now: the transaction may have waited for other writers.
         now = self._clock.now()
@@ -93,7 +93,7 @@ class Claims(LedgerPart):
         lease = lease_of(found[0])
         if lease.is_held(now):
             raise busy(lease)
-        values["fence"] = max(lease.fence, known) + 1
+        values["fence"] = lease.fence + 1
         seen = {"seen_fence": lease.fence, "seen_expires_at": found[0]["expires_at"]}
         if connection.run(statements.TAKE_LEASE, {**values, **seen}) != 1:
             # It was renewed in this very moment.

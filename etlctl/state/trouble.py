@@ -53,8 +53,7 @@ def explain(text: str, where: str, *, is_sqlite: bool) -> StateError:
     if "lock timeout" in text.lower():
         return StateError(
             f"the state store {where} has been locked by another process for over {BUSY_SECONDS} seconds ({reason})",
-            help="see which process holds it: SELECT pid, state, query FROM pg_stat_activity; then run the same command "
-            "again",
+            help="see who holds it: SELECT pid, state, query FROM pg_stat_activity; then run the same command again",
         )
     if not is_sqlite:
         return StateError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,7 +93,14 @@ def test_a_destination_in_use_exits_75(tmp_path: Path) -> None:
         time.sleep(0.02)
     second = subprocess.run(_RUN, cwd=tmp_path, input="a\n2\n", capture_output=True, text=True, check=False)
     assert second.returncode == 75, second.stderr
-    assert "is writing it now" in second.stderr
+    assert f"process {first.pid}" in second.stderr  # the same contract: the lease says who has it
+    other = shutil.copytree(folder, folder.with_name("d"))
+    (other / "load.yaml").write_text(f"type: file\npath: {folder / 'out.jsonl'}\n", encoding="utf-8")
+    third = subprocess.run(
+        [*_RUN[:-1], "contracts/d"], cwd=tmp_path, input="a\n3\n", capture_output=True, text=True, check=False
+    )
+    assert third.returncode == 75, third.stderr
+    assert "is writing it now" in third.stderr
     first.communicate("a\n1\n", timeout=60)
     assert first.returncode == 0
     assert (folder / "out.jsonl").read_text(encoding="utf-8") == '{"a":"1"}\n'

@@ -102,7 +102,7 @@ def child(folder: Path, fault: str = "", **job: Any) -> subprocess.CompletedProc
 
 
 def started(folder: Path, fault: str = "", **job: Any) -> subprocess.Popen[str]:
-    environment = {**os.environ, "ETLCTL_FAULT": fault, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "ETLCTL_FAULT": fault}
     return subprocess.Popen(
         [sys.executable, str(Path(__file__)), str(folder), json.dumps(job)],
         env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -93,8 +93,8 @@ async def test_a_missing_field_is_no_null(tmp_path: Path, once) -> None:
 async def test_the_order_of_records_with_one_key_is_kept(tmp_path: Path, once) -> None:
     execute(tmp_path, TABLE)
     rows = [{"id": 1, "v": "a", "extra": "x"}, {"id": 1, "v": "b"}, {"id": 1, "v": "c", "extra": "z"}]
-    await load(tmp_path, [rows, [{"id": 1, "v": "d"}]], ctx=once, write_method="upsert", primary_key="id")
-    assert query(tmp_path) == [(1, "d", "z")]
+    await load(tmp_path, [rows, [{"id": 2, "v": "d"}]], ctx=once, write_method="upsert", primary_key="id")
+    assert query(tmp_path) == [(1, "c", "z"), (2, "d", "keep")]
 
 
 async def test_a_partial_record_needs_no_required_column_of_a_row_that_is_there(tmp_path: Path, once) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from sqlite_driving import (
     child,
     context,
     execute,
-    finished,
     load,
     numbered,
     put,
@@ -23,6 +22,7 @@ from sqlite_driving import (
 )
 
 from etlctl.errors import CheckpointError, FencedError
+from etlctl.kit.sql import tokens
 from etlctl.sdk import CommitToken
 
 OPTIONS = {"path": "x.db", "table": "t", "create_table": True}
@@ -35,7 +35,9 @@ async def test_the_token_says_what_is_there(tmp_path: Path, once) -> None:
     writer = await Sqlite(**OPTIONS).open(ctx)
     assert await writer.committed() is None
     await put(writer, ctx, numbered(0, 3), 1)
-    assert await writer.committed() == CommitToken("people", "run_a", 1, 1, {"next": 1}, {"loaded": 1}, visible=not once)
+    assert await writer.committed() == CommitToken(
+        "people", "run_a", 1, 1, {"next": 1}, {"loaded": 1}, visible=not once
+    )
     await put(writer, ctx, numbered(3, 3), 2)
     published = await writer.finish()
     held = await writer.committed()
@@ -161,6 +163,38 @@ async def test_the_token_of_rows_that_were_dropped_says_so(tmp_path: Path) -> No
     await writer.suspend()
 
 
+async def test_a_run_that_begins_anew_is_not_held_up_by_what_it_had_staged(tmp_path: Path) -> None:
+    ctx = context(tmp_path, publish_once=True)
+    writer = await Sqlite(**OPTIONS).open(ctx)
+    await put(writer, ctx, numbered(0, 2), 1)
+    await put(writer, ctx, numbered(2, 2), 2)
+    await writer.suspend()
+    writer = await Sqlite(**OPTIONS).open(ctx)
+    assert await writer.committed() is None
+    await put(writer, ctx, numbered(5, 1), 1)
+    assert (await writer.finish()).records == 1
+    assert query(tmp_path, "SELECT id FROM t") == [(5,)]
+
+
+def test_the_statement_itself_refuses_an_older_lease() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute(tokens.CREATE)
+    newer, older = (
+        tokens.TokenTable(connection.execute, stream="s", run=run, fence=fence, place="here")
+        for run, fence in (("run_b", 2), ("run_a", 1))
+    )
+    newer.claim(None)
+    with pytest.raises(FencedError, match="another run has taken s over with lease 2"):
+        older.advance(tokens.Token("s", "run_a", 1, 1), 5)
+    newer.advance(tokens.Token("s", "run_b", 1, 2, {"next": 1}), 5)
+    with pytest.raises(FencedError, match="run run_b has taken s over"):
+        older.advance(tokens.Token("s", "run_a", 1, 1), 5)
+    with pytest.raises(FencedError):
+        older.finish(5)
+    assert newer.read().token == tokens.Token("s", "run_b", 1, 2, {"next": 1})
+    assert newer.read().records == 5
+
+
 async def test_a_run_is_not_resumed_without_its_staged_rows_or_in_another_mode(tmp_path: Path) -> None:
     ctx = context(tmp_path, publish_once=True)
     writer = await Sqlite(**OPTIONS).open(ctx)
@@ -192,31 +226,16 @@ async def test_what_is_not_committed_is_gone(tmp_path: Path, once) -> None:
 
 @MODES
 def test_of_two_processes_only_the_newer_lease_commits(tmp_path: Path, once) -> None:
-    mode = {"publish_once": once}
-    assert child(tmp_path, "load.after_commit=fail", count=1, ctx=mode, options={"create_table": True}).returncode == 0
-    execute(tmp_path, "UPDATE _etlctl_commits SET finished = 0", "PRAGMA user_version = 1")
-    # The older one has the file open and waits before it opens its transaction for batch 2.
-    old = started(tmp_path, pause=2, count=4, ctx={**mode, "resume": not once, "run_id": "run_a" if not once else "run_c"}, options={"create_table": True})
+    job = {"count": 4, "options": {"create_table": True}}
+    old = started(tmp_path, pause=2, ctx={"publish_once": once}, **job)
     try:
-        if once:
-            old.stdin.write("\n")
-            old.stdin.flush()
-        assert old.stdout.readline() == "ready\n"
-        new = child(tmp_path, count=4, ctx={**mode, "fence": 2, "run_id": "run_b", "resume": False}, options={"create_table": True})
+        assert old.stdout.readline() == "ready\n"  # batch 1 is committed
+        new = child(tmp_path, ctx={"publish_once": once, "fence": 2, "run_id": "run_b"}, **job)
         assert new.stdout == "from 0\n", new.stderr
-        out = finished_with_line(old)
-        assert "fenced: batch 2" in out
-        assert "run_b" in out
+        out, err = old.communicate("\n", timeout=60)
     finally:
-        with suppress(ProcessLookupError):
-            old.kill()
-    held = query(tmp_path, "SELECT run, seq, fence, finished FROM _etlctl_commits")
-    assert held == [("run_b", 4, 2, 1)]
-    assert len(query(tmp_path)) == 100 + 400
-
-
-def finished_with_line(process) -> str:
-    process.stdin.write("\n")
-    process.stdin.flush()
-    done = finished(process)
-    return done.stdout
+        old.kill()
+    assert "fenced: batch 2" in out, err
+    assert "run_b" in out
+    assert query(tmp_path, "SELECT run, seq, fence, finished FROM _etlctl_commits") == [("run_b", 4, 2, 1)]
+    assert len(query(tmp_path)) == (400 if once else 100 + 400)

@@ -28,6 +28,7 @@ _GROUP_BYTES = 128 << 20
 class _Piece:
     path: Path
     schema: Schema
+    rows: int
 
 
 class ParquetWriter(FormatWriter):
@@ -75,16 +76,16 @@ class ParquetWriter(FormatWriter):
         for piece in self._done[self._kept :]:
             sync_file(piece.path)
         self._kept = len(self._done)
-        return {"pieces": self._kept, "schema": _schema_text(self._schema)}
+        return {"pieces": [piece.rows for piece in self._done], "schema": _schema_text(self._schema)}
 
     def _go_on(self, state: State) -> None:
         import polars as pl  # noqa: PLC0415
 
-        self._schema, self._kept = _schema_of(state["schema"]), state["pieces"]
+        self._schema, self._kept = _schema_of(state["schema"]), len(state["pieces"])
         try:
-            for number in range(self._kept):
+            for number, rows in enumerate(state["pieces"]):
                 path = self._target.scratch(number)
-                self._done.append(_Piece(path, dict(pl.read_parquet_schema(path))))
+                self._done.append(_Piece(path, dict(pl.read_parquet_schema(path)), rows))
         except (OSError, pl.exceptions.PolarsError) as error:
             home = self._target.file.parent
             raise FatalError(
@@ -154,7 +155,7 @@ class ParquetWriter(FormatWriter):
     def _end_piece(self) -> None:
         if self._sink is not None:
             self._sink.finish()
-            self._done.append(_Piece(self._sink.path, self._sink.schema))
+            self._done.append(_Piece(self._sink.path, self._sink.schema, self._sink.rows))
             self._sink = None
 
     def _new_sink(self, group_rows: int) -> ParquetSink:
@@ -173,7 +174,7 @@ class ParquetWriter(FormatWriter):
         pieces = self._done
         self._sink = joined = ParquetSink(self._target.scratch(len(pieces)), self._schema, self._style, _GROUP_ROWS)
         for piece in pieces:
-            self._copy(piece.path)
+            self._copy(piece)
             if not self._kept:
                 piece.path.unlink()
         self._sink.finish()
@@ -183,15 +184,15 @@ class ParquetWriter(FormatWriter):
         else:
             joined.path.replace(self._target.file)
 
-    def _copy(self, path: Path) -> None:
+    def _copy(self, piece: _Piece) -> None:
         import polars as pl  # noqa: PLC0415
 
         from etlctl.kit.codecs.column_types import fitted  # noqa: PLC0415
 
         if self._sink is None:
             return
-        scan = pl.scan_parquet(path, glob=False)
-        for start in range(0, scan.select(pl.len()).collect().item(), _GROUP_ROWS):
+        scan = pl.scan_parquet(piece.path, glob=False)
+        for start in range(0, piece.rows, _GROUP_ROWS):
             self._sink.write(fitted(scan.slice(start, _GROUP_ROWS).collect(), self._schema))
 
     def _take_over(self, existing: Path) -> None:

@@ -1,0 +1,102 @@
+"""What a proof found, as values: one trial for each place or instant a run was killed at, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A run that was killed and resumed until it was done.
+
+    Attributes:
+        fault: Where it was killed: a point of ``etlctl.faults``, or ``random 3``.
+        meaning: What that is, in words.
+        kills: For each kill, how far the run was: ``start``, ``4 of 12`` (batches), ``end``.
+        attempts: Processes it took.
+        lost: Records and dead letters that are missing.
+        doubled: Records and dead letters there are too many of.
+        problem: What else is wrong: it did not come to its end, the account differs, something was left behind.
+        examples: Some of the records that were lost or doubled.
+    """
+
+    fault: str
+    meaning: str
+    kills: tuple[str, ...] = ()
+    attempts: int = 0
+    lost: int = 0
+    doubled: int = 0
+    problem: str | None = None
+    examples: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Tell whether it ended as an undisturbed run does."""
+        return not (self.lost or self.doubled or self.problem)
+
+    @property
+    def verdict(self) -> str:
+        """How it ended, in a word or two."""
+        if not self.attempts:
+            return "not reached"
+        wrong = [name for name in ("lost", "doubled") if getattr(self, name)]
+        return ", ".join([*wrong, *filter(None, [self.problem])]) or "equal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a proof found.
+
+    Attributes:
+        contract: Name of the contract.
+        mode: Processing mode it was run in.
+        records: Source records of a run.
+        batches: Batches of a run.
+        batch_size: Source records per batch.
+        seed: What the random instants were made from.
+        reads: How often the source was read.
+        trials: In the order they were asked for.
+        blanked: Fields left out of the comparison, because their values differ between undisturbed runs, too.
+        notes: What it does not prove.
+        kept: Folder with everything, if it was to be kept.
+    """
+
+    contract: str
+    mode: str
+    records: int
+    batches: int
+    batch_size: int
+    seed: int
+    reads: int
+    trials: tuple[Trial, ...]
+    blanked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    kept: str | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Tell whether every trial ended as an undisturbed run does."""
+        return all(trial.proven for trial in self.trials)
+
+    @property
+    def kills(self) -> int:
+        """How often a process was killed."""
+        return sum(len(trial.kills) for trial in self.trials)
+
+    @property
+    def summary(self) -> str:
+        """The verdict on one line."""
+        lost, doubled = (sum(getattr(trial, name) for trial in self.trials) for name in ("lost", "doubled"))
+        others = sum(trial.problem is not None for trial in self.trials)
+        text = f"{self.kills:,} kills, {lost:,} lost, {doubled:,} doubled"
+        if others:
+            text += f", {others:,} with another problem"
+        return f"{'proved' if self.proven else 'NOT PROVED'}: {text}"
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the proof as JSON values."""
+        trials = [asdict(one) | {"proven": one.proven, "verdict": one.verdict} for one in self.trials]
+        own = {"proven": self.proven, "kills": self.kills, "summary": self.summary, "trials": trials}
+        return {**asdict(self), **own}
