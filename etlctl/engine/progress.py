@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
-
-import psutil
+from pathlib import Path
 
 from etlctl.clock import Clock
 from etlctl.run import ETLProgress
 
 ProgressCallback = Callable[[ETLProgress], object]
 _MIB = 1 << 20
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of the process in bytes."""
+    if sys.platform != "linux":
+        import psutil  # noqa: PLC0415
+
+        return int(psutil.Process().memory_info().rss)
+    # As psutil does it, without the time that importing it takes.
+    pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class ProgressReporter:
@@ -27,13 +39,12 @@ class ProgressReporter:
         self._warn = warn
         self._clock = clock
         self._began = clock.monotonic()
-        self._process = psutil.Process()
         self._broken = False
         self.peak_memory_mb = 0.0
 
     def memory_mb(self) -> float:
         """Return the resident memory of the process in MiB and remember the peak."""
-        used = self._process.memory_info().rss / _MIB
+        used = resident_bytes() / _MIB
         self.peak_memory_mb = max(self.peak_memory_mb, used)
         return used
 
