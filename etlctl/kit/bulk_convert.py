@@ -1,6 +1,7 @@
 """Converting a whole list of values at once, where one look at all of them proves that each is plain.
 
-Plain is text in the usual form, or an integer where a number is wanted. A list that holds anything else is left to the one-by-one converters of ``etlctl.types``, the authority.
+Plain is text in the usual form, or an integer where a number is wanted. A list that holds anything else is left to the
+one-by-one converters of ``etlctl.types``, the authority.
 """
 
 from __future__ import annotations
