@@ -76,10 +76,11 @@ class Unread:
 
     def _make_room(self, size: int) -> None:
         """Move what is held to the front and make the buffer large enough."""
-        if self._start:
-            held = len(self)
-            self._buffer[:held] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, held
-        lacking = self._end + size - len(self._buffer)
-        if lacking > 0:
-            self._buffer.extend(bytes(lacking))
+        held = len(self)
+        if held + size > len(self._buffer):
+            larger = bytearray(held + size)
+            larger[:held] = self.first(held)
+            self._buffer = larger
+        elif self._start:
+            self._buffer[:held] = self.first(held)
+        self._start, self._end = 0, held
