@@ -230,6 +230,8 @@ def _converted_at_once(records: list[Record], name: str, options: ConvertField) 
     made = convert(values)
     if made is None:
         return False
+    if made is values:
+        return True
     for record, value in zip(holders, made, strict=True):
         record[name] = value
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import compress
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import field_validator
@@ -59,16 +60,22 @@ class Rename(Operation):
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
         """Rename the fields of every record."""
         records = rows.records
-        moves = list(self._moves().items())
-        targets = frozenset(self._moves().values())
+        moves = self._moves()
+        targets = frozenset(moves.values())
         simple = targets.isdisjoint(self.fields)
+        free = [simple and record.keys().isdisjoint(targets) for record in records]
+        # Renamed fields come last: moving a few is four times as fast as building the record anew.
+        movable = records if all(free) else list(compress(records, free))
+        for old, new in moves.items():
+            for record in movable:
+                if old in record:
+                    record[new] = record.pop(old)
+        if movable is records:
+            return
         for position, record in enumerate(records):
-            if simple and record.keys().isdisjoint(targets):
-                # Renamed fields come last: moving a few is four times as fast as building the record anew.
-                for old, new in moves:
-                    if old in record:
-                        record[new] = record.pop(old)
-            elif (taken := self._taken(record)) is not None:
+            if free[position]:
+                continue
+            if (taken := self._taken(record)) is not None:
                 source, target = taken
                 text = (
                     f"field {source!r} cannot be renamed to {target!r}: "

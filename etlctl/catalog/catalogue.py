@@ -95,8 +95,9 @@ def _built_in() -> Iterator[Entry]:
 
 
 def _plug_ins() -> Iterator[Entry]:
+    installed = importlib.metadata.entry_points()  # once for all kinds: it looks into every distribution
     for kind in Kind:
-        for point in sorted(importlib.metadata.entry_points(group=kind.group), key=lambda point: point.name):
+        for point in sorted(installed.select(group=kind.group), key=lambda point: point.name):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package"
             yield Entry(
                 kind,

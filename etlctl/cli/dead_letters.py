@@ -1,4 +1,4 @@
-"""``etlctl dead-letters``: the records that were rejected, and why."""
+"""``etlctl dead-letters``: the records that were rejected, and why; what to do with them is in ``letter_actions``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etlctl.cli import output
+from etlctl.cli import letter_actions, output
 from etlctl.cli.arguments import AsJson
 from etlctl.cli.state import instant, minute, reading
 
@@ -78,6 +78,10 @@ def show_letter(
             return
         output.data("\n".join(_facts(letter)))
         output.data("\n" + _raw(letter))
+
+
+app.command("replay")(letter_actions.replay)
+app.command("discard")(letter_actions.discard)
 
 
 def _show_rules(counted: Sequence[RuleSummary], *, json: bool) -> None:

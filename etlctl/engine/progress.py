@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
-
-import psutil
+from pathlib import Path
 
 from etlctl.clock import Clock
 from etlctl.run import ETLProgress
@@ -13,6 +14,17 @@ ProgressCallback = Callable[[ETLProgress], object]
 _MIB = 1 << 20
 _SAMPLE_SECONDS = 0.02
 """Several stages ask after each batch; the answer is good for so long."""
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of the process in bytes."""
+    if sys.platform != "linux":
+        import psutil  # noqa: PLC0415
+
+        return int(psutil.Process().memory_info().rss)
+    # As psutil does it, without the time that importing it takes.
+    pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class ProgressReporter:
@@ -29,7 +41,6 @@ class ProgressReporter:
         self._warn = warn
         self._clock = clock
         self._began = clock.monotonic()
-        self._process = psutil.Process()
         self._broken = False
         self._sampled, self._used_mb = float("-inf"), 0.0
         self.peak_memory_mb = 0.0
@@ -39,7 +50,7 @@ class ProgressReporter:
         now = self._clock.monotonic()
         if now - self._sampled >= _SAMPLE_SECONDS:
             self._sampled = now
-            self._used_mb = self._process.memory_info().rss / _MIB
+            self._used_mb = resident_bytes() / _MIB
             self.peak_memory_mb = max(self.peak_memory_mb, self._used_mb)
         return self._used_mb
 

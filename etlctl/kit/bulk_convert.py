@@ -1,6 +1,7 @@
-"""Converting a whole list of texts at once, where one look at all of them proves that each is plain.
+"""Converting a whole list of values at once, where one look at all of them proves that each is plain.
 
-A list that holds anything else is left to the one-by-one converters of ``etlctl.types``, the authority.
+Plain is text in the usual form, or an integer where a number is wanted. A list that holds anything else is left to the
+one-by-one converters of ``etlctl.types``, the authority.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any, TypeAlias
 
 from etlctl.types import PLAIN, TypeOptions
 
-Bulk: TypeAlias = Callable[[Sequence[Any]], list[Any] | None]
-"""Returns the converted values, or None when some value is not plain text of the type."""
+Bulk: TypeAlias = Callable[[Sequence[Any]], Sequence[Any] | None]
+"""Returns the converted values (the same list when there is nothing to do), or None when some value is not plain."""
 
 _LONGEST = 4000
+_EXACT_FLOAT = 2**53
 _INTEGER_LETTERS = re.compile(r"[0-9+-]*").fullmatch
 _FLOAT_LETTERS = re.compile(r"[0-9+.eE-]*").fullmatch
 _MOMENT_LETTERS = re.compile(r"[0-9T:Z-]*").fullmatch
@@ -29,7 +31,9 @@ def bulk_converter(kind: str, options: TypeOptions) -> Bulk | None:
     return _BULK.get(kind) if options == PLAIN else None
 
 
-def _integers(values: Sequence[Any]) -> list[Any] | None:
+def _integers(values: Sequence[Any]) -> Sequence[Any] | None:
+    if set(map(type, values)) == {int}:
+        return values
     try:
         letters = "".join(values)
         if not _INTEGER_LETTERS(letters) or (len(letters) > _LONGEST and len(max(values, key=len)) > _LONGEST):
@@ -39,7 +43,13 @@ def _integers(values: Sequence[Any]) -> list[Any] | None:
         return None
 
 
-def _floats(values: Sequence[Any]) -> list[Any] | None:
+def _floats(values: Sequence[Any]) -> Sequence[Any] | None:
+    kinds = set(map(type, values))
+    if kinds == {float}:
+        return values
+    if kinds == {int}:
+        exact = min(values) >= -_EXACT_FLOAT and max(values) <= _EXACT_FLOAT
+        return list(map(float, values)) if exact else None
     try:
         if not _FLOAT_LETTERS("".join(values)):
             return None
@@ -49,7 +59,7 @@ def _floats(values: Sequence[Any]) -> list[Any] | None:
     return None if math.inf in made or -math.inf in made else made
 
 
-def _moments(values: Sequence[Any]) -> list[Any] | None:
+def _moments(values: Sequence[Any]) -> Sequence[Any] | None:
     """Read texts like ``2000-01-01T00:00:00Z``: one Z each, at the end, so that each is in UTC."""
     try:
         letters = "".join(values)

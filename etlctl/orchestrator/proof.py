@@ -4,7 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+from etlctl.errors import EtlctlError
+from etlctl.run import ProcessingMode
+
+
+class NotProvable(EtlctlError):  # noqa: N818
+    """Nothing can be proved, or disproved, of this contract; the message says why."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofSettings:
+    """How to prove.
+
+    Attributes:
+        seeds: Random trials.
+        seed: What their instants are made from; None: any.
+        max_records: Source records to read at most.
+        mode: Processing mode; None: the contract's.
+        keep: Folder to keep everything in, which must be empty or missing; None: nothing is kept.
+        params: Parameters of the contract.
+    """
+
+    seeds: int = 10
+    seed: int | None = None
+    max_records: int = 1000
+    mode: ProcessingMode | str | None = None
+    keep: Path | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +69,9 @@ class Trial:
 
     @property
     def verdict(self) -> str:
-        """How it ended, in a word or two."""
-        if not self.attempts:
-            return "not reached"
+        """How it ended, in a few words; ``came through`` when the kill would have come too late."""
+        if not self.kills and self.proven:
+            return "came through" if self.attempts else "not reached"
         wrong = [name for name in ("lost", "doubled") if getattr(self, name)]
         return ", ".join([*wrong, *filter(None, [self.problem])]) or "equal"
 

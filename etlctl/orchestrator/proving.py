@@ -10,61 +10,30 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
 
-from etlctl.errors import EtlctlError, FatalError
 from etlctl.faults import POINTS
-from etlctl.orchestrator.proof import Proof, Trial
-from etlctl.orchestrator.proving_child import COUNT_ONLY, OUTPUT, PROGRESS
-from etlctl.orchestrator.proving_evidence import Evidence, compare, gather, varying_fields
+from etlctl.orchestrator.proof import NotProvable, Proof, ProofSettings, Trial
+from etlctl.orchestrator.proving_child import COUNT_ONLY
+from etlctl.orchestrator.proving_evidence import Evidence, compare, varying_fields
 from etlctl.orchestrator.proving_process import Children, Ended
 from etlctl.orchestrator.proving_source import is_remote, once_only
-from etlctl.run import Counts, ProcessingMode
-from etlctl.sdk.context import WriteContext
+from etlctl.orchestrator.proving_stage import Scene, Stage
+from etlctl.run import ProcessingMode
 from etlctl.sdk.loader import Delivery
-
-if TYPE_CHECKING:
-    from etlctl.contract.model import Contract
-    from etlctl.sdk.loader import Loader
 
 FEWEST, MOST, WANTED = 6, 50, 12
 """Batches: fewer or more than these, and the batch size is chosen so that there are about so many as wanted."""
-MOST_ATTEMPTS = 20
-_EXAMPLES = 3
-
-
-class NotProvable(EtlctlError):  # noqa: N818
-    """Nothing can be proved, or disproved, of this contract; the message says why."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProofSettings:
-    """How to prove.
-
-    Attributes:
-        seeds: Random trials.
-        seed: What their instants are made from; None: any.
-        max_records: Source records to read at most.
-        mode: Processing mode; None: the contract's.
-        keep: Folder to keep everything in, which must be empty or missing; None: nothing is kept.
-        params: Parameters of the contract.
-    """
-
-    seeds: int = 10
-    seed: int | None = None
-    max_records: int = 1000
-    mode: ProcessingMode | str | None = None
-    keep: Path | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
+_EXAMPLES, _LONGEST = 3, 300
+_MANY = 100_000
 
 
 def prove(
@@ -98,15 +67,17 @@ def prove(
     if problem is not None:
         raise NotProvable(problem, help="read from a file to prove the contract; the rest of it may stay as it is")
     with _folder(settings.keep) as folder, ExitStack() as ending:
-        stage = _Stage(contract, Path(contract_dir).absolute(), settings, now, folder)
-        stage.prepare()
+        stage = Stage(contract, Path(contract_dir).absolute(), settings, now, folder)
+        there = stage.prepare()
+        if there >= _MANY:
+            warn(f"{there:,} records are in the destination already, and each trial begins with a copy of them")
         remote = is_remote(contract)
         expected = 3 + 2 * len(POINTS) + 3 * settings.seeds
         about = f"this reads the source about {expected:,} times, {stage.limit:,} records at most each time"
         (warn if remote else told)(about)
         workers = 1 if remote else min(2, os.cpu_count() or 1)
         stage.children = [ending.enter_context(Children()) for _ in range(workers)]
-        return _Proving(stage, warn, told).proof()
+        return _Proving(stage, told).proof()
 
 
 @contextmanager
@@ -123,93 +94,21 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-@dataclass
-class _Stage:
-    """Where the runs of a proof take place."""
-
-    contract: Contract
-    path: Path
-    settings: ProofSettings
-    now: datetime
-    folder: Path
-    children: list[Children] = field(default_factory=list)
-
-    def prepare(self) -> None:
-        """Copy the destination, once, and see that it can be read back."""
-        try:
-            self._origin: Loader = self.contract.loader.scratch(self.folder / "origin", self._ctx())
-            self.contents_before = gather(self._origin, self._ctx(), self.folder / "origin", {})
-        except FatalError as error:
-            raise NotProvable(
-                f"the destination ({self.contract.load_type}) cannot be imitated in a folder: {error}",
-                help=error.help or "a loader can be proved when it has the methods scratch and contents; to try this "
-                "contract, load into a file or into SQLite",
-            ) from error
-
-    @property
-    def limit(self) -> int:
-        """Source records to read at most."""
-        own = self.contract.envelope.max_records
-        return self.settings.max_records if own is None else min(own, self.settings.max_records)
-
-    def _ctx(self) -> WriteContext:
-        contract = self.contract
-        return WriteContext(
-            base_dir=contract.base_dir,
-            now=self.now,
-            params=contract.params,
-            stream=contract.stream,
-            fields=contract.fields,
-            guard=contract.guard,
-        )
-
-    def scene(self, name: str, batch_size: int, interval: int | None) -> _Scene:
-        """Return a fresh copy of the destination, with the order that runs the contract into it."""
-        folder = self.folder / name.replace(" ", "-")
-        folder.mkdir()
-        loader = self._origin.scratch(folder / "destination", self._ctx())
-        order = {
-            "contract": str(self.path),
-            "params": dict(self.settings.params),
-            "mode": self.settings.mode,
-            "batch_size": batch_size,
-            "max_records": self.limit,
-            "interval": interval,
-            "loader": loader.model_dump_json(),
-            "folder": str(folder),
-            "now": self.now.isoformat(),
-        }
-        return _Scene(folder, loader, order)
-
-    def evidence(self, scene: _Scene, counts: Mapping[str, int]) -> Evidence:
-        """Read back what the run of a scene left."""
-        return gather(scene.loader, self._ctx(), scene.folder, counts)
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """A copy of the destination in a folder, and the order that runs the contract into it."""
-
-    folder: Path
-    loader: Loader
-    order: Mapping[str, Any]
-
-    def batches_done(self) -> int | None:
-        """Return how many batches were done when the process ended; None before the first."""
-        try:
-            text = (self.folder / PROGRESS).read_bytes()
-        except FileNotFoundError:
-            return None
-        return int(text) if text.strip() else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """How a run is to be disturbed: a fault, or an instant for each of the first attempts."""
+    """How a run is to be disturbed: by a fault (the second, should the first not be reached), or at instants.
+
+    Attributes:
+        name: Of the trial.
+        meaning: In words.
+        faults: In the form of ``etlctl.faults``, for the first attempt.
+        instants: Seconds from the start, one for each of the first attempts.
+        interval: Batches between two commits; None: when it pays.
+    """
 
     name: str
     meaning: str
-    fault: str = ""
+    faults: tuple[str, ...] = ()
     instants: tuple[float, ...] = ()
     interval: int | None = 1
 
@@ -228,16 +127,14 @@ class _Reference:
 class _Proving:
     """One proof."""
 
-    def __init__(self, stage: _Stage, warn: Callable[[str], None], told: Callable[[str], None]) -> None:
+    def __init__(self, stage: Stage, told: Callable[[str], None]) -> None:
         self._stage = stage
-        self._warn = warn
         self._told = told
         self._free: SimpleQueue[Children] = SimpleQueue()
         for children in stage.children:
             self._free.put(children)
         self._patience = 600.0
-        self._reads = 0
-        self._own_interval = stage.contract.envelope.checkpoint.interval
+        self._reads = count()
 
     def proof(self) -> Proof:
         """Run undisturbed, twice, then every trial."""
@@ -247,13 +144,13 @@ class _Proving:
         self._patience = 60 + 20 * reference.seconds
         seed = settings.seed if settings.seed is not None else random.SystemRandom().randrange(1_000_000)
         plans = [*self._places(reference), *self._instants(reference, seed)]
+        places = sum(bool(plan.faults) for plan in plans)
         self._told(
             f"undisturbed: {reference.evidence.counts['extracted']:,} records in {reference.batches:,} batches, "
-            f"{reference.seconds:.1f} s; now {sum(bool(one.fault) for one in plans)} places and {settings.seeds} "
-            f"random runs (--seed {seed})"
+            f"{reference.seconds:.1f} s; now killed at {places} places and {settings.seeds} times at random "
+            f"(--seed {seed})"
         )
-        with ThreadPoolExecutor(len(stage.children)) as threads:
-            trials = tuple(threads.map(lambda plan: self._trial(plan, reference, blanked), plans))
+        trials = self._all(plans, lambda plan: self._trial(plan, reference, blanked))
         return Proof(
             contract=stage.contract.name,
             mode=str(stage.contract.envelope.processing_mode),
@@ -261,12 +158,23 @@ class _Proving:
             batches=reference.batches,
             batch_size=reference.batch_size,
             seed=seed,
-            reads=self._reads,
+            reads=next(self._reads),
             trials=trials,
             blanked=tuple(sorted(blanked)),
-            notes=tuple(self._notes(reference, blanked)),
+            notes=tuple(_notes(stage, reference, blanked)),
             kept=str(stage.folder) if settings.keep is not None else None,
         )
+
+    def _all(self, plans: Sequence[_Plan], trial: Callable[[_Plan], Trial]) -> tuple[Trial, ...]:
+        threads = ThreadPoolExecutor(len(self._stage.children))
+        try:
+            return tuple(threads.map(trial, plans))
+        except BaseException:
+            for children in self._stage.children:  # whoever waits for one of them is not to wait any longer
+                children.close()
+            raise
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     # Undisturbed runs
 
@@ -296,7 +204,7 @@ class _Proving:
         )
 
     def _undisturbed(self, name: str, batch_size: int) -> _Reference:
-        scene = self._stage.scene(name, batch_size, self._interval(1))
+        scene = self._stage.scene(name, batch_size, 1)
         ended = self._attempt(scene, fault=COUNT_ONLY)
         report = ended.report
         if report is None or not report["success"]:
@@ -316,40 +224,116 @@ class _Proving:
             reached=report["reached"],
         )
 
-    def _interval(self, wanted: int | None) -> int | None:
-        """Return the batches between two commits: what the contract says counts as what it would do by itself."""
-        return self._own_interval if wanted is None else wanted
-
     # Disturbed runs
 
     @staticmethod
     def _places(reference: _Reference) -> Iterator[_Plan]:
         for point, meaning in POINTS.items():
             times = reference.reached.get(point, 0)
-            yield _Plan(name=point, meaning=meaning, fault=f"{point}:{times // 2 + 1}=kill" if times else "")
+            faults = tuple(f"{point}:{number}=kill" for number in dict.fromkeys(((times + 1) // 2, 1)) if times)
+            yield _Plan(name=point, meaning=meaning, faults=faults)
 
     def _instants(self, reference: _Reference, seed: int) -> Iterator[_Plan]:
         for number in range(self._stage.settings.seeds):
             dice = random.Random(f"{seed} {number}")  # noqa: S311
             instants = tuple(dice.uniform(0, reference.seconds) for _ in range(dice.randint(1, 3)))
-            meaning = "at " + ", ".join(f"{instant:.2f}" for instant in instants) + " s of an attempt"
-            interval = self._interval(dice.choice([1, 2, None]))
+            meaning = "after " + ", ".join(f"{instant:.3f}" for instant in instants) + " s"
+            interval = dice.choice([1, 2, self._stage.contract.envelope.checkpoint.interval])
             yield _Plan(name=f"random {number + 1}", meaning=meaning, instants=instants, interval=interval)
 
     def _trial(self, plan: _Plan, reference: _Reference, blanked: frozenset[str]) -> Trial:
-        if not plan.fault and not plan.instants:
-            return Trial(fault=plan.name, meaning=plan.meaning)
-        scene = self._stage.scene(plan.name, reference.batch_size, plan.interval)
-        kills: list[str] = []
-        ended, attempts = None, 0
-        for attempts in range(1, MOST_ATTEMPTS + 1):
-            instant = plan.instants[attempts - 1] if attempts <= len(plan.instants) else None
-            fault = plan.fault if attempts == 1 else ""
-            ended = self._attempt(scene, fault=fault, kill_after=instant, resume=attempts > 1)
-            if not ended.killed or ended.late or not (fault or instant is not None):
+        """Make one trial; when a place was not reached this time as it was before, try its first occurrence."""
+        trial = Trial(fault=plan.name, meaning=plan.meaning)
+        for number, fault in enumerate(plan.faults or ([""] if plan.instants else [])):
+            scene = self._stage.scene(f"{plan.name} {number}", reference.batch_size, plan.interval)
+            ended, kills, attempts = self._disturbed(scene, fault, plan.instants, reference.batches)
+            trial = replace(
+                self._judged(scene, ended, reference.evidence, blanked),
+                fault=plan.name, meaning=plan.meaning, kills=kills, attempts=attempts,
+            )  # fmt: skip
+            if self._stage.settings.keep is None:
+                shutil.rmtree(scene.folder, ignore_errors=True)
+            if kills or not trial.proven:
                 break
-            kills.append(_how_far(scene.batches_done(), reference.batches))
-        trial = self._judged(plan, scene, ended, reference.evidence, blanked)
-        if trial.proven and self._stage.settings.keep is None:
-            shutil.rmtree(scene.folder, ignore_errors=True)
-        return Trial(**{**trial, "kills": tuple(kills), "attempts": attempts})
+        return trial
+
+    def _disturbed(
+        self, scene: Scene, fault: str, instants: Sequence[float], batches: int
+    ) -> tuple[Ended, tuple[str, ...], int]:
+        """Run, killed as planned, and resume until it is done; return its end, where it was killed, and the tries."""
+        kills: list[str] = []
+        for number in count():
+            instant = instants[number] if number < len(instants) else None
+            meant = instant is not None or (bool(fault) and not number)
+            ended = self._attempt(scene, fault=fault if not number else "", kill_after=instant, resume=number > 0)
+            if not (ended.killed and meant) or ended.late:
+                break
+            kills.append(_how_far(scene.batches_done(), batches))
+        return ended, tuple(kills), number + 1
+
+    def _judged(self, scene: Scene, ended: Ended, expected: Evidence, blanked: frozenset[str]) -> Trial:
+        """Hold what a run left against the reference."""
+        done = ended.report is not None and ended.report["success"]
+        counts = ended.report["counts"] if ended.report is not None and done else {}
+        found = self._stage.evidence(scene, counts)
+        difference = compare(expected.without(blanked), found.without(blanked))
+        if not done:  # what is missing was not lost: it may come yet
+            difference = replace(difference, lost=Counter(), account="", left=())
+        problem = None if done else f"did not come to its end: {_problem(scene, ended)}"
+        problem = problem or (f"the account differs: {difference.account}" if difference.account else None)
+        problem = problem or (f"left behind: {', '.join(difference.left)}" if difference.left else None)
+        return Trial(
+            fault="",
+            meaning="",
+            lost=difference.lost.total(),
+            doubled=difference.doubled.total(),
+            problem=problem,
+            examples=tuple(_examples(difference.lost, difference.doubled)),
+        )
+
+    def _attempt(self, scene: Scene, *, fault: str, kill_after: float | None = None, resume: bool = False) -> Ended:
+        children = self._free.get()
+        try:
+            order = {**scene.order, "resume": resume}
+            return children.run(order, fault=fault, patience=self._patience, kill_after=kill_after)
+        finally:
+            next(self._reads)
+            self._free.put(children)
+
+
+def _notes(stage: Stage, reference: _Reference, blanked: frozenset[str]) -> Iterator[str]:
+    """Yield what a proof does not prove."""
+    records = reference.evidence.counts["extracted"]
+    if records >= stage.limit:
+        yield f"only the first {records:,} source records were used (--max-records)"
+    if blanked:
+        names = ", ".join(sorted(blanked))
+        yield f"not compared, because the values differ between undisturbed runs, too: {names}"
+    if stage.contract.loader.delivery() is Delivery.at_least_once:
+        yield f"{stage.contract.load_type} promises only at_least_once: luck is no guarantee"
+    if not stage.contract.envelope.checkpoint.enabled:
+        yield "checkpoint.enabled is false: a run that was killed is not resumed but begun anew"
+    yield "a source that changes between a kill and the resumed run was not tried"
+
+
+def _how_far(done: int | None, batches: int) -> str:
+    if done is None:
+        return "start"
+    return "end" if done >= batches else f"{done + 1} of {batches}"
+
+
+def _problem(scene: Scene, ended: Ended) -> str:
+    """Return why an attempt did not come to its end."""
+    if ended.report is not None:
+        return str(ended.report["error"])
+    if ended.late:
+        return "it hung, and was killed"
+    why = f"the process ended with {ended.code}" + (" (out of memory?)" if ended.killed else "")
+    last = scene.output().strip().rpartition("\n")[2]
+    return f"{why}: {last}" if last else why
+
+
+def _examples(lost: Counter[str], doubled: Counter[str], one: str = "lost", other: str = "doubled") -> Iterator[str]:
+    for name, records in ((one, lost), (other, doubled)):
+        for record, times in list(records.items())[:_EXAMPLES]:
+            yield f"{name} {times:,} ×: {record if len(record) <= _LONGEST else record[:_LONGEST] + '…'}"

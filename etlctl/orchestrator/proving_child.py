@@ -166,30 +166,29 @@ def _answer(order: Mapping[str, Any]) -> dict[str, Any]:
         _be_child(order, writer)
     os.close(writer)
     try:
-        heard, late = _listen(reader, child, began + order["patience"], order["kill_after"])
+        heard, late, seconds = _listen(reader, child, began + order["patience"], order["kill_after"])
     finally:
         os.close(reader)
     _, status = os.waitpid(child, 0)
-    seconds = time.monotonic() - began
     # A child that was killed may have been interrupted in the middle of a line.
     complete = [json.loads(line) for line in heard.split(b"\n")[:-1]]
     report = next((one for one in complete if "begun" not in one), None)
     return {"code": os.waitstatus_to_exitcode(status), "report": report, "late": late, "seconds": seconds}
 
 
-def _listen(reader: int, child: int, deadline: float, kill_after: float | None) -> tuple[bytes, bool]:
-    """Return what a child said until it ended, and whether it was killed for taking too long."""
-    heard, due = b"", deadline
+def _listen(reader: int, child: int, deadline: float, kill_after: float | None) -> tuple[bytes, bool, float]:
+    """Return what a child said until it ended, whether it was killed for taking too long, and its seconds at work."""
+    heard, due, begun = b"", deadline, time.monotonic()
     while True:
         ready, _, _ = select.select([reader], [], [], max(due - time.monotonic(), 0.0))
+        data = os.read(reader, 1 << 16) if ready else b""
         if not ready:
             os.kill(child, signal.SIGKILL)
-            return heard, due == deadline
-        data = os.read(reader, 1 << 16)
         if not data:
-            return heard, False
-        if not heard and kill_after is not None:
-            due = min(time.monotonic() + kill_after, deadline)
+            return heard, not ready and due == deadline, time.monotonic() - begun
+        if not heard:
+            begun = time.monotonic()
+            due = min(begun + kill_after, deadline) if kill_after is not None else deadline
         heard += data
 
 
@@ -198,14 +197,14 @@ def serve() -> None:
     # What every attempt needs; polars starts its threads at the first use, which is in the child.
     import polars  # noqa: F401, ICN001, PLC0415
 
-    import etlctl.contract.compile
-    import etlctl.engine.report
+    import etlctl.contract.compile  # noqa: PLC0415
+    import etlctl.engine.report  # noqa: PLC0415
     import etlctl.state.ledger  # noqa: F401, PLC0415
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)  # noqa: T201
+        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

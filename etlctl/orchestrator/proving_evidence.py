@@ -18,6 +18,9 @@ from etlctl.orchestrator.proving_child import state_url
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.loader import Loader
 
+DESTINATION = "destination"
+"""Name of the folder with the destination, in the folder of a run."""
+
 _IDS = re.compile(r"(run|dl)_[0-9A-Za-z]+|[0-9a-f]{8,}")
 _SQLITE = b"SQLite format 3\0"
 _PASSING = (".tmp", "-wal", "-shm", "-journal")
@@ -29,7 +32,7 @@ class Evidence:
 
     Attributes:
         records: How often each record is in the destination, as canonical JSON.
-        letters: Dead letters: id, rule and raw record, as JSON.
+        letters: Dead letters as JSON: where (batch, record, part), rule and raw record.
         counts: The account of the run.
         hidden: Names of hidden files and of internal tables, ids in them masked.
     """
@@ -77,11 +80,11 @@ def gather(loader: Loader, ctx: WriteContext, folder: Path, counts: Mapping[str,
 
     with open_ledger(state_url(folder), create=False) as ledger:
         letters = Counter(
-            _json({"dead letter": one.id, "rule": one.rule, "raw": one.raw})
+            _json({"dead letter": [one.seq, one.index, one.part], "rule": one.rule, "raw": one.raw})
             for one in ledger.dead_letters(status=None, limit=1 << 40)
         )
     records = asyncio.run(loader.contents(ctx))
-    return Evidence(records, letters, dict(counts), frozenset(_hidden(folder / "destination")))
+    return Evidence(records, letters, dict(counts), frozenset(_hidden(folder / DESTINATION)))
 
 
 def compare(expected: Evidence, found: Evidence) -> Difference:

@@ -24,7 +24,7 @@ class Ended:
         code: Exit code of the process, negative for a signal.
         report: What it said at its end: ``success``, ``error``, ``counts`` and so on; None if it did not get so far.
         late: It was killed because it took too long.
-        seconds: How long it took.
+        seconds: How long it took from when its contract was loaded.
     """
 
     killed: bool
@@ -39,7 +39,7 @@ class Children:
 
     def __init__(self) -> None:
         # -P: the current folder may hold modules with any name, and nothing in it is asked for.
-        self._server = subprocess.Popen(  # noqa: S603
+        self._server = subprocess.Popen(
             [sys.executable, "-P", "-m", "etlctl.orchestrator.proving_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -81,8 +81,9 @@ class Children:
 
     def close(self) -> None:
         """End the server, and the attempt in hand if there is one."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._server.pid, signal.SIGKILL)  # its session is its own: nobody else is in the group
+        if self._server.returncode is None:  # nobody has reaped it, so its number is still its own
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._server.pid, signal.SIGKILL)  # nobody else is in its group
         self._server.wait()
         for pipe in (self._server.stdin, self._server.stdout):
             if pipe is not None:

@@ -61,8 +61,7 @@ class Replayer:
             try:
                 _, fit, rest = self._planner.prepared(job)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one contract is told beside the others
-                text, help_ = told(error)
-                planned.append(job.outcome(error=text, error_help=help_))
+                planned.append(job.outcome(**told(error)))
                 continue
             unfit += rest
             if fit.selection.places:
@@ -91,11 +90,13 @@ class Replayer:
         outcome.unfit.extend(unfit)
         for job in jobs:
             if stop is not None and stop.requested:
-                outcome.replays.append(job.outcome(error=f"not begun: stopped by {stop.reason}"))
-            elif book.base_stream(job.letters.run) in blocked:
                 outcome.replays.append(
-                    job.outcome(error="not begun: an earlier replay of the same stream could not be finished")
+                    job.outcome(error=f"not begun: stopped by {stop.reason}", exit_code=stop.exit_code)
                 )
+            elif book.base_stream(job.letters.run) in blocked:
+                why = "not begun: an earlier replay of the same stream could not be finished"
+                help_ = "see what kept it above; to give that replay up: etlctl checkpoints list, then delete its own"
+                outcome.replays.append(job.outcome(error=why, error_help=help_, exit_code=1))
             else:
                 outcome.replays.extend(await self._run(job, outcome.unfit, stop))
         return outcome
@@ -111,12 +112,12 @@ class Replayer:
                 return []
             result = await self._execute(job, contract, stop)
         except Exception as error:  # noqa: BLE001 - how one replay went says nothing about the others
-            text, help_ = told(error)
-            return [job.outcome(error=text, error_help=help_)]
+            return [job.outcome(**told(error))]
+        code = result.exit_code
         if not result.success:
-            return [job.outcome(result=result, error=result.error, error_help=result.error_help)]
+            return [job.outcome(result=result, error=result.error, error_help=result.error_help, exit_code=code)]
         settled = await asyncio.to_thread(self._settle, result.run_id)
-        return [job.outcome(result=result, settled=settled)]
+        return [job.outcome(result=result, settled=settled, exit_code=code)]
 
     async def _execute(self, job: Job, contract: Contract, stop: StopRequest | None) -> RunResult:
         known = await asyncio.to_thread(self._known, job)
@@ -233,13 +234,6 @@ class Replayer:
     def _settle(self, run_id: str) -> Settled:
         with self._ledger() as ledger:
             return book.settle(ledger, ledger.run(run_id))
-
-    @contextmanager
-    def _ledger(self) -> Iterator[Ledger]:
-        from etlctl.state.ledger import open_ledger  # noqa: PLC0415
-
-        with open_ledger(self._planner.state_url, self._planner.state_dir, create=False) as ledger:
-            yield ledger
 
 
 def _key(selection: Selection, known: frozenset[str]) -> str:

@@ -145,8 +145,8 @@ def check_params(run: RunRecord, given: Mapping[str, Any]) -> None:
             )
 
 
-def told(error: Exception) -> tuple[str, str | None]:
-    """Return the text and the help of an error."""
+def told(error: Exception) -> dict[str, Any]:
+    """Return an error as its text, its help and its exit code, under the names ``Replayed`` has for them."""
     if isinstance(error, EtlctlError):
-        return str(error), error.help
-    return f"{type(error).__name__}: {error}", None
+        return {"error": str(error), "error_help": error.help, "exit_code": error.exit_code}
+    return {"error": f"{type(error).__name__}: {error}", "exit_code": 1}

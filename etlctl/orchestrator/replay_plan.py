@@ -46,6 +46,7 @@ class Replayed:
         settled: What became of the letters.
         error: Why it failed, when it did.
         error_help: What to do about it.
+        exit_code: What the command line exits with for the error.
         finished_earlier: It is a replay that was begun by an earlier command and had not come to its end.
     """
 
@@ -57,6 +58,7 @@ class Replayed:
     settled: Settled = field(default_factory=Settled)
     error: str | None = None
     error_help: str | None = None
+    exit_code: int = 0
     finished_earlier: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class Replayed:
             "rejected_again": list(self.settled.again),
             "error": self.error,
             "error_help": self.error_help,
-            "exit_code": self.result.exit_code if self.result else None,
+            "exit_code": self.exit_code,
             "finished_earlier": self.finished_earlier,
         }
 
@@ -217,7 +219,7 @@ class Planner:
         params = {name: value for name, value in run.params.items() if name != REPLAY}
         # ``${run_date}`` is the date of the run: what it leads to is where the record belongs.
         return load_contract(
-            self._place(run), params={**params, **self._params}, environ=self._environ, now=began
+            self._place(run), params={**params, **self._params}, environ=self.environ, now=began
         )  # fmt: skip
 
     def _place(self, run: RunRecord) -> Path:

@@ -89,7 +89,7 @@ class LetterSource(Extractor):
 
     _records: Sequence[Record] = PrivateAttr(default=())
     _letters: Sequence[str] = PrivateAttr(default=())
-    _check: Callable[[], None] = PrivateAttr(default=lambda: None)
+    _check: Callable[[], None] | None = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, records: Sequence[Record], letters: Sequence[str], check: Callable[[], None]) -> Self:
@@ -107,7 +107,7 @@ class LetterSource(Extractor):
     async def read(self, ctx: ReadContext) -> AsyncIterator[Batch]:
         """Yield the records from the position on; the position is the number of records before it."""
         done = int(ctx.position["done"]) if ctx.position else 0
-        if not done:
+        if not done and self._check is not None:
             await asyncio.to_thread(self._check)
         for first in range(done, len(self._records), _CHUNK):
             last = min(first + _CHUNK, len(self._records))

@@ -10,6 +10,7 @@ know), it raises ``FrameUnsupported`` and the batch takes the rows path.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -44,6 +45,16 @@ def _instance(dtype: DataTypeClass | pl.DataType) -> pl.DataType:
     return dtype() if isinstance(dtype, type) else dtype
 
 
+def _in_pieces_of(frame: pl.DataFrame, *columns: pl.Series) -> list[pl.Series]:
+    """Return columns in the pieces of the frame's own: those that do not match are put together at every step."""
+    if frame.n_chunks() < 2:
+        return list(columns)
+    lengths = frame.to_series(0).chunk_lengths()
+    starts = accumulate(lengths, initial=0)
+    places = list(zip(starts, lengths, strict=False))  # the last start is the end
+    return [pl.concat([column.slice(*place) for place in places], rechunk=False) for column in columns]
+
+
 class FramePlan:
     """A lazy plan with its column types tracked by hand, so that no step needs to collect a schema.
 
@@ -55,13 +66,10 @@ class FramePlan:
     def __init__(self, frame: pl.DataFrame) -> None:
         _check_names(frame.schema)
         self.schema: dict[str, pl.DataType] = dict(frame.schema)
-        hidden = [
-            pl.int_range(pl.len(), dtype=pl.UInt32).alias(ORDINAL),
-            pl.lit(False).alias(SUSPECT),
-        ]
-        # Columns in pieces that do not match the new ones would be put together again at every step.
-        whole = frame.rechunk() if frame.n_chunks() > 1 else frame
-        self.lazy: pl.LazyFrame = whole.lazy().with_columns(hidden)
+        height = frame.height
+        ordinals = pl.int_range(height, dtype=pl.UInt32, eager=True).alias(ORDINAL)
+        suspects = pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True).alias(SUSPECT)
+        self.lazy: pl.LazyFrame = frame.with_columns(_in_pieces_of(frame, ordinals, suspects)).lazy()
         self.guarded = False
 
     def suspect(self, *conditions: pl.Expr) -> None:

@@ -41,3 +41,8 @@ def test_the_bad_example_has_the_code(make: Any, rule: Any) -> None:
 
 def test_enough_rules_are_tried() -> None:
     assert len(RULES) >= 18
+
+
+def test_only_warnings_have_a_check_so_a_run_loads_no_other_rule():
+    assert {rule.severity for rule in all_rules().values() if rule.check is not None} == {Severity.warning}
+    assert all((rule.severity is Severity.warning) == code.startswith("W") for code, rule in all_rules().items())

@@ -279,3 +279,36 @@ def test_other_encodings_are_transcoded_and_bad_bytes_refuse_their_row_only() ->
 def test_a_file_that_shrank_is_refused_on_resume() -> None:
     with pytest.raises(FatalError, match="shorter than it was"):
         read(b"a,b\n1,2\n", start={"offset": 500, "line": 9})
+
+
+@pytest.mark.parametrize("quote", ['"', None])
+def test_a_blank_line_does_not_make_up_for_a_short_record(quote):
+    # One byte too many and one too few: the lengths of all cells alone would not tell.
+    rows, bad, lines, _ = read(b"a,b\n1,2\n\n3\n4,5\n", quote=quote)
+    assert (rows, bad, lines) == ([("1", "2"), ("4", "5")], [(4, "csv.short_row")], [2, 5])
+
+
+def test_a_null_at_the_end_of_a_record_and_blank_lines_keep_their_line_numbers():
+    rows, bad, lines, _ = read(b"a,b\n1,\n\n2,3\r\n\r\n4,5")
+    assert (rows, bad, lines) == ([("1", None), ("2", "3"), ("4", "5")], [], [2, 4, 6])
+
+
+def test_reading_goes_on_in_the_same_buffer_whatever_the_stream_gives():
+    class Drops(io.RawIOBase):
+        """Gives a few bytes at a time, fewer than asked for."""
+
+        def __init__(self, data: bytes) -> None:
+            self._data = io.BytesIO(data)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            return self._data.readinto(memoryview(buffer)[:3])
+
+    data = b"a,b\n" + b"".join(b"%d,%s\n" % (n, b"x" * (n % 40)) for n in range(200)) + b'"1\n2",3'
+    stream = OpenSource("x.csv", None, compressed=True, size=None, opener=lambda: Drops(data))
+    for size in (1, 64, 1 << 20):
+        chunks = list(CsvReader(chunk_bytes=size).chunks(stream, None))
+        assert [row for chunk in chunks for row in chunk.frame.rows()] == read(data)[0]
+        assert chunks[-1].next["offset"] == len(data)

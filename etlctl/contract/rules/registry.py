@@ -17,14 +17,22 @@ _RULE_FILE = re.compile(r"[ew][0-9]{3}_[a-z0-9_]+")
 @cache
 def all_rules() -> dict[str, Rule]:
     """Return every rule by code, in the order of the codes."""
-    names = sorted(module.name for module in iter_modules(rules.__path__) if _RULE_FILE.fullmatch(module.name))
-    found = [import_module(f"{rules.__name__}.{name}").RULE for name in names]
-    return {rule.code.value: rule for rule in found}
+    return {rule.code.value: rule for rule in map(_rule, _names())}
+
+
+def _names() -> list[str]:
+    return sorted(module.name for module in iter_modules(rules.__path__) if _RULE_FILE.fullmatch(module.name))
+
+
+def _rule(name: str) -> Rule:
+    rule: Rule = import_module(f"{rules.__name__}.{name}").RULE
+    return rule
 
 
 @cache
 def _checking() -> tuple[Rule, ...]:
-    return tuple(rule for rule in all_rules().values() if rule.check is not None)
+    """Return the rules with a check of their own: only warnings have one, errors are found by reading and compiling."""
+    return tuple(_rule(name) for name in _names() if name.startswith("w"))
 
 
 def run_checks(checked: Checked) -> None:

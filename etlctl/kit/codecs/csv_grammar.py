@@ -80,7 +80,7 @@ class Grammar:
         inside: int = sum(piece.count(b"\n") for piece in re.findall(quote + b"[^" + quote + b"]*" + quote, block))
         return lines - inside
 
-    def cut(self, data: bytes, start: int, end: int) -> int:
+    def cut(self, data: bytes | bytearray, start: int, end: int) -> int:
         """Return where the last line of ``data[start:end]`` with an even number of quotes before its end ends.
 
         Returns ``start`` when there is none. A likely end of a record, to be proved.

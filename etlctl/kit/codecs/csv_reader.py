@@ -15,6 +15,7 @@ from etlctl.errors import FatalError
 from etlctl.kit.codecs.csv_grammar import Grammar
 from etlctl.kit.codecs.csv_header import Beginning, HeaderRules, read_beginning
 from etlctl.kit.codecs.csv_lines import LineNumbers, line_ends_inside, line_numbers
+from etlctl.kit.codecs.csv_unread import Unread
 from etlctl.kit.codecs.csv_walk import Walk, has_comment, is_clean, too_long
 from etlctl.kit.codecs.reading import RAW_LIMIT, Chunk, Unreadable, raw_text
 from etlctl.kit.codecs.transcoding import as_utf8, is_utf8
@@ -122,9 +123,8 @@ class _Reading:
         self._null_values = reader._null_values  # noqa: SLF001
         self._encoding = "UTF-8" if is_utf8(reader._encoding) else reader._encoding  # noqa: SLF001
         self._size = reader._chunk_bytes  # noqa: SLF001
-        self._stream = stream
+        self._unread = Unread(stream, begin.rest)
         self._name = name
-        self._data = begin.rest
         self._offset = begin.offset
         self._line = begin.line
         self._open_end = False  # the last line of the file has no line end of its own
@@ -132,11 +132,12 @@ class _Reading:
     def chunks(self, *, fresh: bool) -> Iterator[Chunk]:
         """Yield what the file holds; a file without records gives one empty frame, so that its columns are known."""
         ended = False
-        stuck = b"\n" not in self._data  # a pipe may give nothing more for long: use first what is there
-        while self._data or not ended:
+        unread = self._unread
+        stuck = not unread.has_line()  # a pipe may give nothing more for long: use first what is there
+        while len(unread) or not ended:
             ended = ended or (stuck and self._fill())
             block = self._too_long(ended=ended) if self._hopeless() else self._block(ended=ended)
-            stuck = block is None or b"\n" not in self._data
+            stuck = block is None or not unread.has_line()
             if block is None:
                 continue
             self._offset += block.length
@@ -151,25 +152,21 @@ class _Reading:
 
     def _fill(self) -> bool:
         """Read on; True when the file has ended."""
-        have = len(self._data)
+        have = len(self._unread)
         want = self._size - have if have < self._size else have  # no progress so far: look twice as far
-        more = self._stream.read(max(want, 1))
-        self._data = self._data + more if have else more
-        return not more
+        return not self._unread.fill(max(want, 1))
 
     def _block(self, *, ended: bool) -> _Block | None:
         """Take the complete records at the start of the data; None when there is none yet."""
-        data = self._data
-        if ended and data and not data.endswith(b"\n"):
-            data += b"\n"
+        unread = self._unread
+        if ended and unread.end_line():
             self._open_end = True
-        cut = self._grammar.cut(data, 0, len(data))
-        whole = data if cut == len(data) else data[:cut]
-        block = (self._fast(whole) if cut else None) or self._slow(data, ended=ended)
+        cut = unread.cut(self._grammar)
+        block = (self._fast(unread.first(cut)) if cut else None) or self._slow(unread.first(len(unread)), ended=ended)
         if block.length == 0:
             return None
-        self._data = data[block.length :] if block.length < len(data) else b""
-        if self._open_end and not self._data:
+        unread.drop(block.length)
+        if self._open_end and not len(unread):
             return replace(block, length=block.length - 1)
         return block
 
@@ -180,13 +177,30 @@ class _Reading:
             return None
         if grammar.quote is not None and grammar.quote in block:
             return self._fast_quoted(block)
-        lines = block.count(b"\n")
         if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
             return None
         frame = self._try_parse(block)
-        if frame is None or frame.height != lines or not self._all_full(frame, block):
+        if frame is None:
             return None
+        lines = frame.height
+        if not self._accounts_for(frame, block):
+            lines = block.count(b"\n")
+            if frame.height != lines or not self._all_full(frame, block):
+                return None
         return self._done(frame, block, lines, LineNumbers(((0, self._line),)))
+
+    def _accounts_for(self, frame: pl.DataFrame, block: bytes) -> bool:
+        """Tell whether the cells, a delimiter or line feed after each, are all that a block without quotes holds.
+
+        Without a null at the end of a record no record was short, so a skipped line would be missing in the sum.
+        Adding up the lengths is several times as quick as counting line feeds; False says nothing.
+        """
+        if frame.width < 2 or frame.to_series(-1).null_count():
+            return False
+        import polars as pl  # noqa: PLC0415
+
+        cells = frame.select(pl.sum_horizontal(pl.all().str.len_bytes().sum())).item()
+        return bool(cells + frame.height * frame.width == len(block))
 
     def _all_full(self, frame: pl.DataFrame, block: bytes) -> bool:
         """Tell whether no record of a block without quotes was short; a longer one makes Polars raise.
@@ -237,21 +251,19 @@ class _Reading:
 
     def _hopeless(self) -> bool:
         """Tell whether the line at the start of the data is longer than the limit without having ended."""
-        limit = self._grammar.max_row_bytes
-        return len(self._data) > limit and b"\n" not in self._data
+        return len(self._unread) > self._grammar.max_row_bytes and not self._unread.has_line()
 
     def _too_long(self, *, ended: bool) -> _Block:
         """Drop a line of any length in constant memory."""
-        head, length, newline = self._data[: RAW_LIMIT + 1], len(self._data), -1
-        while not ended and newline < 0:
-            self._data = self._stream.read(self._size)
-            ended = not self._data
-            newline = self._data.find(b"\n")
-            length += newline + 1 if newline >= 0 else len(self._data)
-        self._data = self._data[newline + 1 :] if newline >= 0 else b""
+        unread = self._unread
+        head, length, whole = unread.first(RAW_LIMIT + 1), unread.drop_line(), False
+        while not ended and not whole:
+            ended = not unread.fill(self._size)
+            whole = unread.has_line()
+            length += unread.drop_line()
         fault = too_long(self._grammar.max_row_bytes, length)
         bad = Unreadable(0, fault.rule, fault.message, raw_text(head, length), self._line)
-        line = self._line + (newline >= 0)
+        line = self._line + whole
         return _Block(self._parse(b""), [bad], LineNumbers(((0, line),)), length, line)
 
     def _try_parse(self, block: bytes) -> pl.DataFrame | None:

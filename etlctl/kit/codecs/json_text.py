@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +21,57 @@ from etlctl.kit.codecs.writing import Refusals
 
 # orjson writes time(0, 0, 0, 10_000) as "00:00:00.10000", a tenth of a second: times are put into words by us.
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+# Of datetimes without a zone and in UTC it writes what we write.
+_PLAIN_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
+_PLAIN_KINDS = frozenset({str, int, float, bool, NoneType, datetime})
 _MACHINE = (-(2**63), 2**64 - 1)
 _SHOWN = 60
+
+
+def encode_block(records: Sequence[Record]) -> tuple[int, bytes, Refusals]:
+    """Return how many records became lines of compact JSON, those lines, and the records that have none."""
+    plain = _plain_block(records)
+    if plain is not None:
+        return len(records), plain, []
+    lines, refusals = encode_lines(records)
+    return len(lines), b"\n".join(lines) + b"\n" if lines else b"", refusals
+
+
+def _plain_block(records: Sequence[Record]) -> bytes | None:
+    """Encode flat records of the same fields and usual types at once, which is twice as fast; None when it is not so.
+
+    Between two records stands ``},{``. When it is in the text just as often as that, no value can hold it.
+    """
+    if len(records) < 2 or not _all_plain(records):
+        return None
+    try:
+        text = orjson.dumps(records, None, _PLAIN_OPTIONS)
+    except TypeError:  # an integer beyond 64 bits, half a surrogate pair, a key that is no text
+        return None
+    if text.count(b"},{") != len(records) - 1:
+        return None
+    return text[1:-1].replace(b"},{", b"}\n{") + b"\n"
+
+
+def _all_plain(records: Sequence[Record]) -> bool:
+    """Tell whether orjson writes all values of all records as we do."""
+    names = list(records[0])
+    if len(names) < 2 or set(map(type, records)) != {dict} or set(map(len, records)) != {len(names)}:
+        return False
+    try:
+        columns = zip(*map(itemgetter(*names), records), strict=True)
+    except KeyError:
+        return False
+    for column in columns:
+        kinds = set(map(type, column))
+        if not kinds <= _PLAIN_KINDS:
+            return False
+        # orjson writes null for NaN and infinity, and knows zones that we do not.
+        if float in kinds and not all(math.isfinite(value) for value in column if type(value) is float):
+            return False
+        if datetime in kinds and {value.tzinfo for value in column if type(value) is datetime} - {None, UTC}:
+            return False
+    return True
 
 
 def encode_lines(records: Sequence[Record]) -> tuple[list[bytes], Refusals]:

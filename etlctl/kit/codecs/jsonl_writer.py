@@ -11,7 +11,7 @@ import orjson
 
 from etlctl.batch import Batch, Encoded, Record, frame_to_rows
 from etlctl.errors import FatalError
-from etlctl.kit.codecs.json_text import encode_lines
+from etlctl.kit.codecs.json_text import encode_block
 from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, State, Target, as_rejections
 from etlctl.kit.compression import decompress
 
@@ -25,8 +25,8 @@ _BLOCK = 1 << 20
 
 def encode_payload(records: list[Record]) -> Encoded:
     """Encode records as JSON lines, for ``Writer.encoder``."""
-    lines, refusals = encode_lines(records)
-    return Encoded(len(lines), b"\n".join(lines) + b"\n" if lines else b"", as_rejections(refusals))
+    count, lines, refusals = encode_block(records)
+    return Encoded(count, lines, as_rejections(refusals))
 
 
 class JsonlWriter(FormatWriter):
@@ -86,10 +86,10 @@ class JsonlWriter(FormatWriter):
         """Write records in small slices, which is several times as fast as all at once."""
         refusals: Refusals = []
         for start in range(0, count, _SLICE):
-            lines, refused = encode_lines(records_of(slice(start, start + _SLICE)))
+            _, lines, refused = encode_block(records_of(slice(start, start + _SLICE)))
             refusals += [(start + place, error) for place, error in refused]
             if lines:
-                self._put_lines(b"\n".join(lines) + b"\n")
+                self._put_lines(lines)
         return refusals
 
     def _put_held(self) -> None:
