@@ -39,7 +39,7 @@ from etlctl.sdk.loader import Encoder
 
 _STDOUT = "standard output"
 _SECONDS_BETWEEN_COMMITS = 5.0
-"""How long to put off making files safe when nobody says how often: what a crash costs to do again."""
+"""When nobody says how often to make files safe: what a crash costs to do again at most."""
 
 
 class Options(BaseModel):
@@ -212,7 +212,7 @@ class File(Loader):
             nulls = [self.csv_options.null_value] if self.csv_options.null_value else []
             told_apart = {"delimiter": self.csv_options.delimiter} if self.csv_options.delimiter else {}
             options = {"header": self.csv_options.header, "null_values": nulls, **told_apart}
-        if self.excel_options is not None:
+        elif self.excel_options is not None:
             options = {"sheet": self.excel_options.sheet}
         return Written(path, target.name, target.extension, compression, options)
 
@@ -288,10 +288,9 @@ class _FileWriter(Writer):
         self._again = False
 
     async def committed(self) -> CommitToken | None:
-        self._resumable = self._ctx.resumable
-        if (token := self._place.token()) is not None:
-            self._token = CommitToken.from_dict(token)
-        return self._token if token is not None else None
+        self._resumable, token = self._ctx.resumable, self._place.token()
+        self._token = self._token if token is None else CommitToken.from_dict(token)
+        return None if token is None else self._token
 
     def encoder(self) -> Encoder | None:
         return self._place.encode
@@ -335,7 +334,7 @@ class _FileWriter(Writer):
             self._taken = (batch.seq, receipt)
             with self._retried():
                 fault("load.write")
-        return receipt
+            return receipt
 
     def _commit(self) -> bool:
         with self._busy, told(self._name, self._place.lost), self._retried():

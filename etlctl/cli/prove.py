@@ -46,16 +46,22 @@ def prove(
 
     Examples: etlctl prove contracts/orders  ·  etlctl prove contracts/orders -p day=2026-01-31 --seeds 100 --keep trial
     """
-    given = {"seeds": seeds, "seed": seed, "max_records": max_records, "mode": mode, "keep": keep}
-    run_proof(contract, param, given, json=json)
+    given = {
+        "params": parse_params(param),
+        "seeds": seeds,
+        "seed": seed,
+        "max_records": max_records,
+        "mode": mode.value if mode else None,
+        "keep": keep,
+    }
+    run_proof(contract, given, json=json)
 
 
-def run_proof(contract: Path, param: list[str] | None, given: dict[str, Any], *, json: bool) -> None:
+def run_proof(contract: Path, given: dict[str, Any], *, json: bool) -> None:
     """Prove a contract and tell what was found.
 
     Args:
         contract: The contract.
-        param: Its parameters as ``NAME=VALUE``.
         given: Arguments of ``ProofSettings``.
         json: Print the proof as JSON to stdout, instead of a table.
 
@@ -65,11 +71,7 @@ def run_proof(contract: Path, param: list[str] | None, given: dict[str, Any], *,
     with output.errors_as_exit_codes():
         from etlctl.orchestrator.proof import ProofSettings  # noqa: PLC0415
 
-        mode = given.get("mode")
-        settings = ProofSettings(
-            **{**given, "mode": mode.value if mode is not None else None}, params=parse_params(param)
-        )
-        proof = _found(contract, settings)
+        proof = _found(contract, ProofSettings(**given))
         if json:
             output.json_data(proof.to_dict())
         else:
@@ -121,5 +123,5 @@ def _show(proof: Proof) -> None:
     if proof.kept is not None:
         output.say(f"kept in {proof.kept}")
     elif not proof.proven:
-        output.say(f"look into it with: --seed {proof.seed} --keep DIR")
+        output.say(f"see for yourself it with: --seed {proof.seed} --keep DIR")
     output.data(proof.summary)

@@ -70,6 +70,9 @@ def run(
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="How many sets of --param-file run at once.")] = 5,
     delay: Annotated[float, typer.Option(min=0, help="Seconds between the runs of --param-file.")] = 0.0,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Run and kill it in a scratch copy instead: see etlctl prove --help.")
+    ] = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,6 +100,9 @@ def run(
             "accept_changes": accept_changes,
             "dry_run": dry_run,
         }
+        if prove:
+            _prove(contract, options, json=json)
+            return
         if param_file is not None:
             from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
 
@@ -105,6 +111,21 @@ def run(
         from etlctl.cli.running import tell, watched  # noqa: PLC0415
 
         tell(watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet), json=json, quiet=quiet)
+
+
+def _prove(contract: Path, options: dict[str, Any], *, json: bool) -> None:
+    """Prove the contract; what says how a real run is kept or repeated says nothing to a proof."""
+    taken = {name: options.pop(name) for name in ("params", "run_date", "mode", "max_records")}
+    others = [name for name, value in options.items() if value not in {None, False, "manual"}]
+    if others:
+        flags = ", ".join("--" + name.removesuffix("_id").replace("_", "-") for name in others)
+        raise typer.BadParameter(f"a proof takes -p, --run-date, --mode and --max-records, but not {flags}")
+    from etlctl.cli.prove import RECORDS, run_proof  # noqa: PLC0415
+
+    date = {"run_date": str(taken["run_date"])} if taken["run_date"] is not None else {}
+    limit = taken["max_records"] if taken["max_records"] is not None else RECORDS
+    given = {"params": {**taken["params"], **date}, "mode": taken["mode"], "max_records": limit}
+    run_proof(contract, given, json=json)
 
 
 def resume(

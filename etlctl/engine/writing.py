@@ -89,6 +89,7 @@ class WriteStage:
         await self._journal.assure_lease()
         began = time.perf_counter()
         fault("publish.before")
+        self._clean = False  # from here on only the destination knows what is durable
         with attributed("load"):
             published = await writer.finish()
         fault("publish.after")

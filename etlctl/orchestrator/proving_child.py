@@ -67,7 +67,8 @@ class _Attempt(ETLOrchestrator):
         self._folder = Path(order["folder"])
         self._order = order
         self._begun = begun
-        self._clock = _StillClock(datetime.fromisoformat(order["now"]))
+        self._instant = datetime.fromisoformat(order["now"])
+        self._clock = _StillClock(self._instant)
         self._progress_file = os.open(self._folder / PROGRESS, os.O_WRONLY | os.O_CREAT, 0o600)
         super().__init__(
             order["contract"],
@@ -88,7 +89,7 @@ class _Attempt(ETLOrchestrator):
         *,
         now: datetime | None = None,  # noqa: ARG002 - a resumed attempt is of the same instant
     ) -> tuple[Contract, Workspace]:
-        contract, workspace = super()._load(params, overrides, now=self._clock.instant)
+        contract, workspace = super()._load(params, overrides, now=self._instant)
         self._begun()
         return _in_scratch(contract, self._order), replace(workspace, root=self._folder)
 

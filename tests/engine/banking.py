@@ -48,6 +48,7 @@ class BankWriter(Writer):
         self.pending: list[Record] = []
         self.batch: list[Record] = []
         self.since = 0
+        self.last: CommitToken | None = None
         if not ctx.resume:
             bank.before = len(bank.rows)
         if not ctx.resume or bank.token is None or bank.token.run != ctx.run_id:
@@ -76,6 +77,7 @@ class BankWriter(Writer):
             raise FencedError("newer fence")
         self.pending += self.batch
         self.batch = []
+        self.last = token
         self.since += 1
         if self.since < self.bank.lazy and not now:
             return False
@@ -93,8 +95,8 @@ class BankWriter(Writer):
         number = self.bank.call("finish")
         self.bank.rows.extend(self.bank.staged + self.pending)
         self.bank.staged, self.pending = [], []
-        if token is not None:
-            self.bank.token = replace(token, finished=True)
+        if self.last is not None or token is not None:
+            self.bank.token = replace(self.last or token, finished=True)
         self.bank.done("finish", number)
         return Published(("bank",), len(self.bank.rows) - self.bank.before)
 
