@@ -123,5 +123,5 @@ def _show(proof: Proof) -> None:
     if proof.kept is not None:
         output.say(f"kept in {proof.kept}")
     elif not proof.proven:
-        output.say(f"see for yourself it with: --seed {proof.seed} --keep DIR")
+        output.say(f"see for yourself what was left behind, with: --seed {proof.seed} --keep DIR")
     output.data(proof.summary)

@@ -109,7 +109,7 @@ class Pipeline:
             self._services.warn(f"cleaning up after the failure also failed: {type(another).__name__}: {another}")
 
     async def _run_stages(self, opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
-        chunks: _Chunks = Channel(self._settings.queue_depth)
+        chunks: _Chunks = Channel(self._services.memory.depth(self._settings.queue_depth))
         cuts: Channel[Cut] = Channel(self._services.memory.depth(2))
         memory = self._services.memory
         memory.watch("what was read and waits to be transformed", lambda: _size(chunk for _, chunk in chunks.waiting))

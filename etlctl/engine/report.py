@@ -12,6 +12,7 @@ from typing import Any
 
 from etlctl import __version__
 from etlctl.errors import StateError
+from etlctl.faults import fault
 from etlctl.ids import is_safe_name, new_id
 from etlctl.redact import Redactor
 from etlctl.run import DeadLetter, RunResult, StepCounts
@@ -247,6 +248,7 @@ def _replace_file(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            fault("report.write")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from etlctl.clock import Clock, SystemClock
 from etlctl.engine.account import Account
 from etlctl.engine.journal import Journal, LedgerOpener
 from etlctl.engine.memory import MemoryBudget
-from etlctl.engine.options import RunPlan, RunSettings
+from etlctl.engine.options import Claim, RunPlan, RunSettings
 from etlctl.engine.pipeline import Pipeline
 from etlctl.engine.progress import ProgressCallback, ProgressReporter
 from etlctl.engine.retrying import Retrying
@@ -60,7 +60,6 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
     """
     started = around.clock.now()
     journal = Journal(around.open_ledger, settings.run_id, started)
-    progress = ProgressReporter(around.progress, around.warn, around.clock)
     base = RunResult(
         settings.run_id,
         plan.name,
@@ -78,30 +77,12 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
             return _failed(replace(base, checkpoint_id=None), Account([]), around, error)
         if claim.finished is not None:
             return claim.finished
-        started = claim.started_at or started
-        # An attempt goes on in the mode of the first one: what is prepared in the destination depends on it.
-        mode = ProcessingMode(claim.checkpoint.mode) if claim.checkpoint is not None else settings.mode
-        settings = replace(settings, run_id=claim.run_id, mode=mode)
-        base = replace(base, run_id=claim.run_id, attempt=claim.attempt)
-    memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
-    settings = replace(
-        settings, chunk_bytes=memory.chunk_bytes(settings.chunk_bytes), queue_depth=memory.depth(settings.queue_depth)
-    )
-    services = Services(
-        journal=journal,
-        progress=progress,
-        memory=memory,
-        retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock),
-        warn=around.warn,
-        stop=around.stop or StopRequest(),
-        ctx=_read_context(plan, settings, around, started),
-        ended=threading.Event(),
-    )
+        settings, base = _taken_up(claim, settings, base)
+    services = _services(plan, settings, around, journal, base.started_at or started)
     pipeline = Pipeline(plan, settings, services)
     result = await _outcome(pipeline, base, settings, around, journal)
-    if not journal.recorded:
-        result = replace(result, checkpoint_id=None)
-    result = replace(result, peak_memory_mb=progress.peak_memory_mb)
+    peak = services.progress.peak_memory_mb
+    result = replace(result, peak_memory_mb=peak, checkpoint_id=result.checkpoint_id if journal.recorded else None)
     await journal.finish(result)
     if result.success:
         try:
@@ -109,6 +90,32 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
         except Exception as error:  # noqa: BLE001 - everything is published and recorded
             around.warn(f"the destination was not released cleanly: {type(error).__name__}: {error}")
     return result
+
+
+def _taken_up(claim: Claim, settings: RunSettings, base: RunResult) -> tuple[RunSettings, RunResult]:
+    """Return settings and result of the run that was claimed: its id, its instant, its mode, its checkpoint's name."""
+    settings = replace(settings, run_id=claim.run_id)
+    base = replace(base, run_id=claim.run_id, attempt=claim.attempt, started_at=claim.started_at or base.started_at)
+    if claim.checkpoint is None:
+        return settings, base
+    # An attempt goes on in the mode of the first one: what is prepared in the destination depends on it.
+    settings = replace(settings, mode=ProcessingMode(claim.checkpoint.mode))
+    return settings, replace(base, checkpoint_id=claim.checkpoint.id)
+
+
+def _services(plan: RunPlan, settings: RunSettings, around: Surroundings, journal: Journal, now: datetime) -> Services:
+    progress = ProgressReporter(around.progress, around.warn, around.clock)
+    memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
+    return Services(
+        journal=journal,
+        progress=progress,
+        memory=memory,
+        retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock),
+        warn=around.warn,
+        stop=around.stop or StopRequest(),
+        ctx=_read_context(plan, settings, around, now, memory.chunk_bytes(settings.chunk_bytes)),
+        ended=threading.Event(),
+    )
 
 
 async def _outcome(
@@ -132,7 +139,9 @@ async def _outcome(
     return _succeeded(base, pipeline.account, around, settings)
 
 
-def _read_context(plan: RunPlan, settings: RunSettings, around: Surroundings, now: datetime) -> ReadContext:
+def _read_context(
+    plan: RunPlan, settings: RunSettings, around: Surroundings, now: datetime, chunk_bytes: int
+) -> ReadContext:
     return ReadContext(
         base_dir=plan.base_dir,
         now=now,
@@ -142,7 +151,7 @@ def _read_context(plan: RunPlan, settings: RunSettings, around: Surroundings, no
         stream=plan.stream,
         warn=around.warn,
         batch_size=settings.batch_size,
-        chunk_bytes=settings.chunk_bytes,
+        chunk_bytes=chunk_bytes,
     )
 
 

@@ -22,7 +22,8 @@ from etlctl.orchestrator.keeper import RunKeeper
 from etlctl.orchestrator.replay_book import Settled, Wanted
 from etlctl.orchestrator.replay_fitness import Unfit, told
 from etlctl.orchestrator.replay_plan import Job, Outcome, Planner, Replayed
-from etlctl.orchestrator.replay_source import REPLAY, LetterSource, Selection
+from etlctl.orchestrator.replay_source import LetterSource
+from etlctl.orchestrator.replay_text import REPLAY, Selection
 from etlctl.run import DeadLetter, RunResult, RunStatus
 from etlctl.sdk.loader import Delivery
 

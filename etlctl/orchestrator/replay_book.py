@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from etlctl.errors import CheckpointError, NotInLedgerError, StateError
 from etlctl.orchestrator.replay_fitness import multiplied_before
-from etlctl.orchestrator.replay_source import REPLAY, Place, Selection
+from etlctl.orchestrator.replay_text import REPLAY, Place, Selection
 from etlctl.run import DeadLetter, RunStatus
 
 if TYPE_CHECKING:

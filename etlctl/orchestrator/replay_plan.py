@@ -24,7 +24,7 @@ from etlctl.orchestrator.replay_fitness import (
     unfit_letter,
     unfit_run,
 )
-from etlctl.orchestrator.replay_source import REPLAY, Selection
+from etlctl.orchestrator.replay_text import REPLAY, Selection
 from etlctl.run import DeadLetter, RunResult, StepCounts
 
 if TYPE_CHECKING:

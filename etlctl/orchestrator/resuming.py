@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import CheckpointError, NotInLedgerError
+from etlctl.orchestrator.replay_text import REPLAY
 from etlctl.run import RunResult
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ class Resumption:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     started_at: datetime
     finished: RunResult | None = None
+
+    def __post_init__(self) -> None:
+        if self.finished is None and REPLAY in self.params:
+            raise CheckpointError(
+                f"run {self.run_id} is a replay of dead letters, which only another replay can finish",
+                help="carry on with: etlctl dead-letters replay … as before",
+            )
 
 
 def find_resumption(

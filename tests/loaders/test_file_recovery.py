@@ -55,6 +55,19 @@ class TestSuspended:
         assert (done["begun"], done["records"]) == (4, BATCHES * SIZE)
         assert case.found() == case.expected(before)
 
+    @pytest.mark.parametrize("name", ["o.jsonl", "o.csv", "o.json", "o.jsonl.gz"])
+    def test_what_had_reached_the_file_uncommitted_is_cut_off(self, tmp_path: Path, name: str) -> None:
+        case = Case(tmp_path, name, "replace", interval=3, batches=4, size=30_000)
+
+        async def first() -> None:
+            writer = await opened(case, resume=False)
+            assert [await put(case, writer, seq) for seq in range(1, 5)] == [False, False, True, False]
+            await writer.suspend()
+
+        asyncio.run(first())
+        assert case.run(fence=2)["begun"] == 3
+        assert case.found() == case.expected([])
+
     def test_nothing_committed_leaves_nothing(self, tmp_path: Path) -> None:
         for interval, resumable in ((None, True), (1, False)):
             case = Case(tmp_path, "o.jsonl", "replace", interval)

@@ -133,7 +133,7 @@ class TestTakenOver:
 
     def test_while_the_newer_attempt_is_at_work(self, tmp_path: Path) -> None:
         """The old one wakes and goes on writing to files it has open while the new one writes too."""
-        case = Case(tmp_path, "o.jsonl", "append")
+        case = Case(tmp_path, "o.jsonl", "append", size=20_000)
         before = case.before()
 
         async def both() -> None:
@@ -142,7 +142,7 @@ class TestTakenOver:
                 await put(case, old, seq)
             new = await opened(case, fence=2)
             assert (await new.committed()).seq == 2
-            await old.write(batch_of(old, 3, SIZE, case.late))
+            await old.write(batch_of(old, 4, case.size, case.late))  # enough to reach the file at once
             await put(case, new, 3, fence=2)
             with pytest.raises(FencedError, match="taken over"):
                 await old.commit(token(3), now=True)

@@ -21,7 +21,7 @@ from sqlite_driving import (
     token,
 )
 
-from etlctl.errors import CheckpointError, FencedError
+from etlctl.errors import CheckpointError, FatalError, FencedError
 from etlctl.kit.sql import tokens
 from etlctl.sdk import CommitToken
 
@@ -150,6 +150,20 @@ async def test_what_an_unfinished_run_has_staged_goes_when_another_begins(tmp_pa
     again = await Sqlite(**OPTIONS).open(context(tmp_path, publish_once=True, resume=True, fence=3))
     assert (await again.committed()).run == "run_b"
     await again.abort()
+
+
+@MODES
+async def test_a_run_that_died_after_its_publication_finishes_again_without_doing_anything(
+    tmp_path: Path, once
+) -> None:
+    await load(tmp_path, [numbered(0, 2), numbered(2, 2)], ctx={"publish_once": once}, **OPTIONS)
+    writer = await Sqlite(**OPTIONS).open(context(tmp_path, publish_once=once, resume=True, fence=2))
+    assert (await writer.committed()).finished
+    assert (await writer.finish()).records == 4
+    with pytest.raises(FatalError, match="closed"):
+        await writer.write(batch_of(numbered(4, 2), 3))
+    await writer.close()
+    assert len(query(tmp_path)) == 4
 
 
 async def test_the_token_of_rows_that_were_dropped_says_so(tmp_path: Path) -> None:

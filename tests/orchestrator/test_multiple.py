@@ -171,12 +171,15 @@ class Runs:
         self.running = self.most = 0
         self.gates: dict[str, asyncio.Event] = {}
         self.busy: set[str] = set()
+        self.both = asyncio.Event()
 
     async def run(self, one: ParamSet, earlier: RunResult | None) -> RunResult:
         name = one.params["s"]
         self.log.append(f"begin {name}" + (" again" if earlier else ""))
         self.running += 1
         self.most = max(self.most, self.running)
+        if self.running == 2:
+            self.both.set()
         try:
             if name in self.gates:
                 await self.gates[name].wait()
@@ -287,8 +290,7 @@ async def test_canceling_cancels_the_runs_in_hand() -> None:
     runs = Runs()
     runs.gates = {"A": asyncio.Event(), "B": asyncio.Event()}
     task = asyncio.ensure_future(run_sets(sets("A B C"), runs.run, at_once=2))
-    while runs.running < 2:
-        await asyncio.sleep(0)
+    await runs.both.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

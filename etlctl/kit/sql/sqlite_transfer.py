@@ -159,12 +159,14 @@ class Transfer:
         self._settle()
 
     def finish(self, guard: Guard, *, counted: bool) -> int:
-        """Publish; return how many records the run has loaded in all.
+        """Publish, unless an earlier attempt of the run has done so; return how many records it has loaded in all.
 
         Args:
             guard: Asked before records are replaced.
             counted: The guard needs to know how many there were.
         """
+        if self._over:
+            return self._records
         with self._transaction():
             sink = self._opened(f"the publication of run {self._lease.run}")
             total = self._records + self._pending.records
