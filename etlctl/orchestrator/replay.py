@@ -46,6 +46,8 @@ class Replayer:
         self._planner = planner
         self._ledger = planner.ledger
         self._warn = warn
+        # The replays of each stream that had finished, and were settled, before letters were chosen.
+        self._settled: dict[str, frozenset[str]] = {}
 
     def plan(self, wanted: Wanted) -> Outcome:
         """Return what would be replayed, and what cannot be. Blocks; writes nothing.
@@ -118,11 +120,13 @@ class Replayer:
         if not result.success:
             return [job.outcome(result=result, error=result.error, error_help=result.error_help, exit_code=code)]
         settled = await asyncio.to_thread(self._settle, result.run_id)
+        stream = book.base_stream(job.letters.run)
+        self._settled[stream] = self._settled.get(stream, frozenset()) | {result.run_id}
         return [job.outcome(result=result, settled=settled, exit_code=code)]
 
     async def _execute(self, job: Job, contract: Contract, stop: StopRequest | None) -> RunResult:
-        known = await asyncio.to_thread(self._known, job)
         run, resumes = job.letters.run, job.resumes
+        known = self._settled.get(book.base_stream(run), frozenset())
         ids = [group[0].id for group in job.groups]
         source = LetterSource.of([group[0].raw for group in job.groups], ids, lambda: self._recheck(job, known))
         contract = replace(contract, extractor=source)
@@ -160,23 +164,21 @@ class Replayer:
         # It is carried on with by the same command, not by ``etlctl resume``.
         return result if result.success else replace(result, checkpoint_id=None)
 
-    def _known(self, job: Job) -> frozenset[str]:
-        run = job.letters.run
-        with self._ledger() as ledger:
-            return book.finished(book.replays_of(ledger, run.contract, [book.base_stream(run)]))
-
     def _recheck(self, job: Job, known: frozenset[str]) -> None:
         """Make sure, now that the stream is ours alone, that nobody has replayed these records meanwhile.
 
         Raises:
             StateError: Somebody has.
         """
+        run = job.letters.run
         with self._ledger() as ledger:
-            letters = book.letters_of(ledger, job.letters.run).of(job.selection)
+            letters = book.letters_of(ledger, run).of(job.selection)
+            now = book.finished(book.replays_of(ledger, run.contract, [book.base_stream(run)]))
         still_open = job.resumes is not None or all(any(one.status == "open" for one in group) for group in letters)
-        if self._known(job) != known or not still_open:
+        # A replay that has finished since may not have settled its letters yet: they would still look open.
+        if now != known or not still_open:
             raise StateError(
-                f"dead letters of run {job.letters.run.run_id} were replayed or discarded by another process meanwhile",
+                f"dead letters of run {run.run_id} were replayed or discarded by another process meanwhile",
                 help="run the same command again: it takes those that are left",
             )
 
@@ -201,6 +203,9 @@ class Replayer:
         with self._ledger() as ledger:
             for contract, streams in self._streams(ledger, wanted).items():
                 replays = book.replays_of(ledger, contract, streams)
+                for stream in streams:
+                    mine = (run for run in replays if book.base_stream(run) == stream)
+                    self._settled[stream] = book.finished(mine)
                 for replay in book.unsettled(ledger, contract, replays):
                     book.settle(ledger, replay)
                 left += [run for run in replays if run.run_id not in book.finished(replays)]

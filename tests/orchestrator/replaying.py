@@ -62,7 +62,7 @@ class Shop:
 
     def letters(self, status: str | None = "open", run: str | None = None) -> list[DeadLetter]:
         with self.ledger as ledger:
-            return ledger.dead_letters(run_id=run, status=status, limit=1000)[::-1]
+            return ledger.dead_letters(run_id=run, status=status, limit=1000)
 
     def rows(self) -> list[dict[str, Any]]:
         """What is at the destination, whichever it is."""
@@ -71,7 +71,7 @@ class Shop:
                 database.row_factory = sqlite3.Row
                 return [dict(row) for row in database.execute("SELECT * FROM t")]
         path = self.folder / "out.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
     def ids(self) -> Counter[str]:
         return Counter(str(row["id"]) for row in self.rows())

@@ -42,7 +42,7 @@ class Leaky(Loader):
 
     path: str
     """The file."""
-    defect: Literal["none", "token_late", "rows_late", "litter", "miscounts"]
+    defect: Literal["none", "token_late", "rows_late", "litter"]
     """What is wrong with it."""
 
     def delivery(self):
@@ -79,6 +79,7 @@ class LeakyWriter(Writer):
         if not self.token_file.exists():
             return None
         kept = json.loads(self.token_file.read_text())
+        self.count = kept["count"]
         if self.defect == "none":  # rows behind those of the token were not committed
             lines = self.path.read_text().splitlines(True) if self.path.exists() else []
             self.path.write_text("".join(lines[: kept["lines"]]))
@@ -86,34 +87,35 @@ class LeakyWriter(Writer):
 
     async def write(self, batch):
         self.rows = [json.dumps(record, sort_keys=True) + "\\n" for record in batch.to_rows()]
+        self.count += len(self.rows)
         return Receipt(len(self.rows))
 
     def append(self, rows):
         with self.path.open("a") as file:
             file.writelines(rows)
 
-    def keep(self, token):
+    def keep(self, token, count):
         lines = len(self.path.read_text().splitlines()) if self.path.exists() else 0
-        self.token_file.write_text(json.dumps({"token": token.to_dict(), "lines": lines}))
+        self.token_file.write_text(json.dumps({"token": token.to_dict(), "lines": lines, "count": count}))
 
     async def commit(self, token, *, now=False):
         if self.defect == "rows_late":  # the token says that they are there, and they come with the next batch
             self.append(self.waiting)
             self.waiting = self.rows
-            self.keep(token)
+            self.keep(token, self.count)
             return True
         self.append(self.rows)
         if self.defect == "token_late":  # the token of the batch before
             if self.before is not None:
-                self.keep(self.before)
-            self.before = token
-            return self.before is not None and token.seq % 2 == 0
-        self.keep(token)
+                self.keep(*self.before)
+            self.before = token, self.count
+            return True
+        self.keep(token, self.count)
         return True
 
     async def finish(self):
         self.append(self.waiting)
-        return Published((str(self.path),), 0)
+        return Published((str(self.path),), self.count)
 
     async def close(self):
         (self.path.parent / ".litter").unlink(missing_ok=True)
