@@ -10,7 +10,7 @@ from etlctl.errors import ComponentError, EtlctlError, UnexpectedError
 
 @contextmanager
 def attributed(step: str, batch: int | None = None) -> Iterator[None]:
-    """Attach the step (and batch) to errors of the block; what is not ours becomes a ``UnexpectedError`` with it as cause.
+    """Attach the step (and batch) to errors of the block; what is not ours becomes an ``UnexpectedError``.
 
     Args:
         step: Where in the contract.

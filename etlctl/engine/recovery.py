@@ -175,7 +175,11 @@ class Opening:
         return writer, claim
 
     async def _anew(self, claim: Claim, writer: Writer) -> Writer:
-        """Open the destination again without what the attempt before had prepared and not published."""
+        """Open the destination again without what the attempt before had prepared and not published.
+
+        The checkpoint goes back first: one that is ahead of the destination would look like a loss.
+        """
+        await self._journal.checkpoint(CommitToken(self._ctx.stream, claim.run_id, 0, claim.fence, None))
         await writer.abort()
         writer = await self._open(claim, resume=False)
         with attributed("load"):

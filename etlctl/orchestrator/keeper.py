@@ -103,9 +103,7 @@ class RunKeeper:
             self._recorder.save_checkpoint(fresh)
             return given
         found = self._found(checkpoint_id)
-        self._checkpoint = (found or fresh).moved(
-            fence=claim.fence, contract_hash=fresh.contract_hash, contract_path=fresh.contract_path, error=None
-        )
+        self._checkpoint = (found or fresh).moved(fence=claim.fence, contract_path=fresh.contract_path, error=None)
         edited = () if found is None else _differing(found.contract_hash, fresh.contract_hash)
         return replace(given, checkpoint=found or fresh, checkpoint_lost=found is None, edited=edited)
 
@@ -130,8 +128,15 @@ class RunKeeper:
         """Remember how far the destination is."""
         if self._checkpoint is None:
             return
+        # Until something is committed by the contract as it is now, what is there was made by the old one.
+        known = self._contract.part_hashes if token.seq else self._checkpoint.contract_hash
         self._checkpoint = self._checkpoint.moved(
-            seq=token.seq, fence=token.fence, position=token.position, account=token.account, error=error
+            contract_hash=known,
+            seq=token.seq,
+            fence=token.fence,
+            position=token.position,
+            account=token.account,
+            error=error,
         )
         self._recording().save_checkpoint(self._checkpoint)
 
