@@ -191,6 +191,11 @@ class File(Extractor):
         """The paths and patterns, in the order given."""
         return [self.path] if isinstance(self.path, str) else self.path
 
+    def places(self, base_dir: Path) -> tuple[Path, ...]:
+        """Return the files that are read."""
+        names = [path for path in self.paths if path != "-"]
+        return tuple(path.resolve() for _, path in find_files(names, base_dir)) if names else ()
+
     async def read(self, ctx: ReadContext) -> AsyncIterator[Batch]:
         """Yield a batch per chunk of a file; files are read on a thread, a little ahead."""
         stop = threading.Event()

@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from etlctl.faults import fault
 from etlctl.ids import new_id
 from etlctl.kit.codecs.formats import Choice, chosen, problem_of
+from etlctl.kit.codecs.write_options import CsvOptions, ExcelOptions, JsonOptions, ParquetOptions
 from etlctl.kit.codecs.writing import rejections_of
 from etlctl.kit.drafts import Claim
 from etlctl.kit.file_places import Job, PartFolder, Place, SingleFile, Stream
@@ -40,50 +41,6 @@ from etlctl.sdk.loader import Encoder
 _STDOUT = "standard output"
 _SECONDS_BETWEEN_COMMITS = 5.0
 """When nobody says how often to make files safe: what a crash costs to do again at most."""
-
-
-class Options(BaseModel):
-    """Base of the options of one format."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class CsvOptions(Options):
-    """How CSV and TSV are written."""
-
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
-    """One character between cells; a comma for csv and a tab for tsv when left out."""
-    header: bool = True
-    """The first line names the columns."""
-    null_value: str = ""
-    """Text of a null. With one, every text is quoted, so that an equal text stays a text."""
-    quote_style: Literal["necessary", "non_numeric", "always"] = "necessary"
-    """Which cells are quoted. With ``always`` a null and a text equal to ``null_value`` look the same."""
-
-
-class JsonOptions(Options):
-    """How JSON is written."""
-
-    indent: int | None = Field(default=None, ge=0, le=8)
-    """Spaces per level; one record a line when left out."""
-
-
-class ParquetOptions(Options):
-    """How Parquet is written."""
-
-    compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = "zstd"
-    """Codec of the pages."""
-    level: int | None = Field(default=None, ge=1, le=22)
-    """Compression level of ``zstd`` (to 22) or ``gzip`` (to 9); a fast one when left out."""
-    row_group_rows: int | None = Field(default=None, ge=1)
-    """Rows in a row group; about 131,000, less when records are wide, when left out."""
-
-
-class ExcelOptions(Options):
-    """How a workbook is written."""
-
-    sheet: str = Field(default="Sheet1", min_length=1, max_length=31, pattern=r"^[^\[\]:*?/\\]+$")
-    """Name of the sheet."""
 
 
 class File(Loader):
@@ -172,6 +129,10 @@ class File(Loader):
     def delivery(self) -> Delivery:
         """Files are exact, appended ones too: a resumed run goes by its token. What a stream got cannot be undone."""
         return Delivery.at_least_once if self.path == "-" else Delivery.exactly_once
+
+    def places(self, base_dir: Path) -> tuple[Path, ...]:
+        """Return the file or folder that is written."""
+        return () if self.path == "-" else ((base_dir / Path(self.path).expanduser()).resolve(),)
 
     def additive(self) -> File:
         """Return the loader that appends to the same file."""

@@ -6,6 +6,7 @@ batch that was not committed ever reached the destination, so nothing can come t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from etlctl.checkpoint import Checkpoint
 from etlctl.engine.attribution import attributed
 from etlctl.engine.journal import Journal
 from etlctl.engine.options import Claim, RunPlan, RunSettings
-from etlctl.errors import CheckpointError, StateError
+from etlctl.errors import CheckpointError, FatalError, StateError
 from etlctl.run import ProcessingMode
 from etlctl.sdk.context import ReadContext, WriteContext
 from etlctl.sdk.loader import CommitToken, Loader, Writer
@@ -72,6 +73,7 @@ class Opening:
         settings = self._settings
         if settings.dry_run or settings.sink is not None:
             return Beginning(None, position=settings.position)
+        await asyncio.to_thread(self._refuse_own_source)
         claim = await self._journal.claim()
         if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
             raise _edited(claim, claim.checkpoint.id)
@@ -185,6 +187,20 @@ class Opening:
         with attributed("load"):
             await writer.committed()
         return writer
+
+    def _refuse_own_source(self) -> None:
+        """Writing where one reads would destroy the source, or never end."""
+        written = self._plan.loader.places(self._plan.base_dir)
+        if not written:
+            return
+        with attributed("extract"):
+            read = self._plan.extractor.places(self._plan.base_dir)
+        for place in read:
+            if any(place == target or target in place.parents for target in written):
+                raise FatalError(
+                    f"the run would write where it reads: {place} is a source, and the destination as well",
+                    help="give load.yaml another path",
+                ).at(step="load")
 
     def _refuse_half_done(self, token: CommitToken | None) -> None:
         """Beginning anew would double what an unfinished run has left in the destination for everybody to see."""

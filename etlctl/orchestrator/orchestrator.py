@@ -141,6 +141,8 @@ class ETLOrchestrator:
             params = {**found.params, **(params or {})}
             self._need_secrets(found, params)
             given = {**found.overrides, **given}
+        elif run_key is None and run_date is not None and not dry_run:
+            run_key = default_run_key({**self._params, **(params or {})})
         contract, workspace = self._load(params, given, now=found.started_at if found else None)
         settings = replace(
             self._settings(

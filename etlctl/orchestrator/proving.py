@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from queue import SimpleQueue
 from etlctl.faults import POINTS
 from etlctl.orchestrator.proof import NotProvable, Proof, ProofSettings, Trial
 from etlctl.orchestrator.proving_child import COUNT_ONLY
-from etlctl.orchestrator.proving_evidence import Evidence, compare, varying_fields
+from etlctl.orchestrator.proving_evidence import Evidence, compare, hidden_names, varying_fields
 from etlctl.orchestrator.proving_process import Children, Ended
 from etlctl.orchestrator.proving_source import is_remote, once_only
 from etlctl.orchestrator.proving_stage import Scene, Stage
@@ -34,6 +35,7 @@ FEWEST, MOST, WANTED = 6, 50, 12
 """Batches: fewer or more than these, and the batch size is chosen so that there are about so many as wanted."""
 _EXAMPLES, _LONGEST = 3, 300
 _MANY = 100_000
+_NOT_NEEDED = ("etlctl.cli", "etlctl.orchestrator.proving")
 
 
 def prove(
@@ -76,8 +78,13 @@ def prove(
         about = f"this reads the source about {expected:,} times, {stage.limit:,} records at most each time"
         (warn if remote else told)(about)
         workers = 1 if remote else min(2, os.cpu_count() or 1)
-        stage.children = [ending.enter_context(Children()) for _ in range(workers)]
+        stage.children = [ending.enter_context(Children(_modules())) for _ in range(workers)]
         return _Proving(stage, told).proof()
+
+
+def _modules() -> list[str]:
+    """Return the parts of etlctl that are in use by now: each attempt needs them, too."""
+    return [name for name in sys.modules if name.startswith("etlctl.") and not name.startswith(_NOT_NEEDED)]
 
 
 @contextmanager
@@ -277,6 +284,8 @@ class _Proving:
         counts = ended.report["counts"] if ended.report is not None and done else {}
         found = self._stage.evidence(scene, counts)
         difference = compare(expected.without(blanked), found.without(blanked))
+        if done and difference.left:
+            difference = replace(difference, left=self._unswept(scene, difference.left))
         if not done:  # what is missing was not lost: it may come yet
             difference = replace(difference, lost=Counter(), account="", left=())
         problem = None if done else f"did not come to its end: {_problem(scene, ended)}"
@@ -291,10 +300,24 @@ class _Proving:
             examples=tuple(_examples(difference.lost, difference.doubled)),
         )
 
-    def _attempt(self, scene: Scene, *, fault: str, kill_after: float | None = None, resume: bool = False) -> Ended:
+    def _unswept(self, scene: Scene, left: Sequence[str]) -> tuple[str, ...]:
+        """Return what is still there after the next run: killed when it was over, a run leaves its sweeping to that."""
+        self._attempt(scene, again=True)
+        there = hidden_names(scene.folder)
+        return tuple(name for name in left if name in there)
+
+    def _attempt(
+        self,
+        scene: Scene,
+        *,
+        fault: str = "",
+        kill_after: float | None = None,
+        resume: bool = False,
+        again: bool = False,
+    ) -> Ended:
         children = self._free.get()
         try:
-            order = {**scene.order, "resume": resume}
+            order = {**scene.order, "resume": resume, "again": again}
             return children.run(order, fault=fault, patience=self._patience, kill_after=kill_after)
         finally:
             next(self._reads)

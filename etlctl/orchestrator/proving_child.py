@@ -14,9 +14,11 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,6 +37,13 @@ STATE = ".etlctl"
 PROGRESS = "progress"
 OUTPUT = "output.txt"
 LETTERS = "dead-letters.jsonl"
+_NEEDED = (
+    "polars",
+    "sqlalchemy.dialects.sqlite",
+    "etlctl.contract.compile",
+    "etlctl.engine.report",
+    "etlctl.state.ledger",
+)
 COUNT_ONLY = " "
 """The plan of faults in which nothing goes wrong, but places are counted."""
 
@@ -120,7 +129,7 @@ async def _run(order: Mapping[str, Any], begun: Callable[[], None]) -> RunResult
             return await attempt.run(checkpoint_id=CHECKPOINT, resume=True, **limits)
         except NotInLedgerError:
             pass
-    return await attempt.run(checkpoint_id=CHECKPOINT, **limits)
+    return await attempt.run(checkpoint_id=None if order["again"] else CHECKPOINT, **limits)
 
 
 def _report(order: Mapping[str, Any], begun: Callable[[], None]) -> dict[str, Any]:
@@ -193,15 +202,16 @@ def _listen(reader: int, child: int, deadline: float, kill_after: float | None) 
         heard += data
 
 
-def serve() -> None:
-    """Answer orders until standard input ends."""
-    # What every attempt needs; polars starts its threads at the first use, which is in the child.
-    import polars  # noqa: F401, ICN001, PLC0415
+def serve(modules: Sequence[str]) -> None:
+    """Answer orders until standard input ends.
 
-    import etlctl.contract.compile  # noqa: PLC0415
-    import etlctl.engine.report  # noqa: PLC0415
-    import etlctl.state.ledger  # noqa: F401, PLC0415
-
+    Args:
+        modules: What attempts need: imported here once, and not by each of them. (Polars starts its threads at the
+            first use, which is in the child.)
+    """
+    for name in (*_NEEDED, *modules):
+        with suppress(ImportError):  # an attempt that needs it says so better
+            import_module(name)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -209,4 +219,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

@@ -84,7 +84,7 @@ def gather(loader: Loader, ctx: WriteContext, folder: Path, counts: Mapping[str,
             for one in ledger.dead_letters(status=None, limit=1 << 40)
         )
     records = asyncio.run(loader.contents(ctx))
-    return Evidence(records, letters, dict(counts), frozenset(_hidden(folder / DESTINATION)))
+    return Evidence(records, letters, dict(counts), hidden_names(folder))
 
 
 def compare(expected: Evidence, found: Evidence) -> Difference:
@@ -154,8 +154,16 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
+def hidden_names(folder: Path) -> frozenset[str]:
+    """Return what no reader of the destination is meant to see: hidden files, and tables of etlctl's own.
+
+    Args:
+        folder: Of the run.
+    """
+    return frozenset(_hidden(folder / DESTINATION))
+
+
 def _hidden(folder: Path) -> Iterator[str]:
-    """Yield what no reader of the destination is meant to see: hidden names, and tables of etlctl's own."""
     for place, folders, files in os.walk(folder):
         where = Path(place).relative_to(folder)
         for name in (*folders, *files):

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -35,12 +35,17 @@ class Ended:
 
 
 class Children:
-    """Starts real processes quickly, one at a time. Use it as a context manager."""
+    """Starts real processes quickly, one at a time. Use it as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        modules: What the processes need besides the engine, to be imported once. No code of a workspace: it may start
+            threads, which a fork does not survive.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
         # -P: the current folder may hold modules with any name, and nothing in it is asked for.
         self._server = subprocess.Popen(
-            [sys.executable, "-P", "-m", "etlctl.orchestrator.proving_child"],
+            [sys.executable, "-P", "-m", "etlctl.orchestrator.proving_child", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -108,6 +108,8 @@ class Stage:
             "loader": loader.model_dump_json(),
             "folder": str(folder),
             "now": self.now.isoformat(),
+            "resume": False,
+            "again": False,
         }
         return Scene(folder, loader, order)
 

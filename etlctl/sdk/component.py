@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -41,3 +42,13 @@ class Component(BaseModel):
 
     extra: ClassVar[str | None] = None
     """Name of the extra to install, when the component needs packages outside the core."""
+
+    def places(self, base_dir: Path) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the files and folders of this machine that an extractor reads or a loader writes, absolute.
+
+        A run that would write where it reads is refused. Blocks; a component that touches no files has none.
+
+        Args:
+            base_dir: Folder that relative paths start at.
+        """
+        return ()

@@ -298,3 +298,23 @@ async def test_nothing_read_still_publishes():
     assert kept.published
     assert result.counts.extracted == 0
     assert result.status is RunStatus.succeeded
+
+
+async def test_a_run_that_would_write_where_it_reads_is_refused(tmp_path):
+    source = tmp_path / "in.csv"
+
+    class Reads(Scripted):
+        def places(self, base_dir):
+            return (source,)
+
+    class Writes(Keep):
+        to: str = ""
+
+        def places(self, base_dir):
+            return (tmp_path / self.to,)
+
+    for to, refused in (("in.csv", True), ("", True), ("out.csv", False)):
+        kept = Kept()
+        result, _ = await go(Plan(Reads(sizes=[3]), [], Writes(kept=kept, to=to)))
+        assert ("would write where it reads" in (result.error or "")) is refused
+        assert kept.published is not refused
