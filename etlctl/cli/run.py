@@ -30,49 +30,58 @@ class Trigger(StrEnum):
     webhook = "webhook"
 
 
+RunDate = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="The date the run is for (${run_date}); also its run key."),
+]
+RunKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Idempotency key: a run that finished with it is not repeated.")
+]
+CheckpointName = Annotated[
+    str | None, typer.Option(metavar="ID", help="Name of the checkpoint; the run's id if left out.")
+]
+RunMode = Annotated[Mode | None, typer.Option(help="How far the stages overlap; the contract's choice if left out.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, max=1 << 40, help="Source records per batch.")]
+MaxRecords = Annotated[int | None, typer.Option(min=0, help="Stop after so many source records.")]
+MaxRetries = Annotated[int | None, typer.Option(min=0, help="How often a failed batch is tried again.")]
+ErrorThreshold = Annotated[float | None, typer.Option(min=0, max=1, help="Share of batches that may fail for good.")]
+TriggeredBy = Annotated[
+    Trigger, typer.Option("--trigger", "--trigger-source", help="What starts the run, for the ledger.")
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although an unfinished run left records behind.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and transform, write nothing.")]
+ParamFile = Annotated[
+    Path | None,
+    typer.Option(help="Run once for each parameter set of this file: YAML, JSON, JSON lines or CSV; -p is for all."),
+]
+Concurrency = Annotated[int, typer.Option(min=1, help="How many sets of --param-file run at once.")]
+Delay = Annotated[float, typer.Option(min=0, help="Seconds between the runs of --param-file.")]
+Prove = Annotated[
+    bool, typer.Option("--prove", help="Run and kill it in a scratch copy instead: see etlctl prove --help.")
+]
+
+
 def run(
     contract: ContractPath,
     *,
     param: Params = None,
-    run_date: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The date the run is for (${run_date}); also its run key."),
-    ] = None,
-    run_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Idempotency key: a run that finished with it is not repeated.")
-    ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(metavar="ID", help="Name of the checkpoint; the run's id if left out.")
-    ] = None,
+    run_date: RunDate = None,
+    run_key: RunKey = None,
+    checkpoint: CheckpointName = None,
     checkpoint_dir: CheckpointDir = None,
-    mode: Annotated[
-        Mode | None, typer.Option(help="How far the stages overlap; the contract's choice if left out.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, max=1 << 40, help="Source records per batch.")] = None,
-    max_records: Annotated[int | None, typer.Option(min=0, help="Stop after so many source records.")] = None,
-    max_retries: Annotated[int | None, typer.Option(min=0, help="How often a failed batch is tried again.")] = None,
-    error_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of batches that may fail for good.")
-    ] = None,
-    trigger: Annotated[
-        Trigger, typer.Option("--trigger", "--trigger-source", help="What starts the run, for the ledger.")
-    ] = Trigger.manual,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew although an unfinished run left records behind.")
-    ] = False,
+    mode: RunMode = None,
+    batch_size: BatchSize = None,
+    max_records: MaxRecords = None,
+    max_retries: MaxRetries = None,
+    error_threshold: ErrorThreshold = None,
+    trigger: TriggeredBy = Trigger.manual,
+    restart: Restart = False,
     accept_changes: AcceptChanges = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and transform, write nothing.")] = False,
-    param_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run once for each parameter set of this file: YAML, JSON, JSON lines or CSV; -p is for all."
-        ),
-    ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many sets of --param-file run at once.")] = 5,
-    delay: Annotated[float, typer.Option(min=0, help="Seconds between the runs of --param-file.")] = 0.0,
-    prove: Annotated[
-        bool, typer.Option("--prove", help="Run and kill it in a scratch copy instead: see etlctl prove --help.")
-    ] = False,
+    dry_run: DryRun = False,
+    param_file: ParamFile = None,
+    concurrency: Concurrency = 5,
+    delay: Delay = 0.0,
+    prove: Prove = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -103,13 +112,13 @@ def run(
         if prove:
             _prove(contract, options, json=json)
             return
+        from etlctl.cli.running import tell, watched  # noqa: PLC0415
+
         if param_file is not None:
             from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
 
             pace = Pace(concurrency, delay)
             run_file(contract, param_file, options, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
-        from etlctl.cli.running import tell, watched  # noqa: PLC0415
-
         tell(watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet), json=json, quiet=quiet)
 
 

@@ -197,25 +197,24 @@ class ETLOrchestrator:
     ) -> list[MultipleResult]:
         """Run the contract once for each parameter set; a set that fails in any way never hurts the others.
 
-        Each set is a stream of its own: it has its own run, ledger entry and checkpoint, and is resumed by itself.
+        Each set is a stream of its own: it has its own run and checkpoint, and is resumed by itself.
 
         Args:
             param_name: The parameter that varies, with ``param_values``; or give ``param_sets``.
             param_values: Its values.
             param_sets: Whole parameter sets.
             batch_size: How many sets run at once. Those that write the same file take turns.
-            delay_between_runs: Seconds between two runs: each but the first waits so long before it begins.
-            records_per_batch: Source records per batch; what ``run`` calls ``batch_size``.
+            delay_between_runs: Seconds that each run but the first waits before it begins.
+            records_per_batch: What ``run`` calls ``batch_size``.
             stop: Asks the runs in hand to stop once their batches are safe; no more are begun.
             ended: Told the 0-based number of a set and how it ended, as soon as it did.
-            run_options: As for ``run``. A ``run_key`` or ``checkpoint_id`` gets ``-`` and a short hash of the set's
-                parameters as its ending.
+            run_options: As for ``run``; ``run_key`` and ``checkpoint_id`` get a hash of the set's parameters behind.
 
         Returns:
             How each run ended, in the order of the sets.
 
         Raises:
-            ParamSetError: The sets were not given as they should be, or two of them are equal. It is a ValueError.
+            ParamSetError: The sets are not given as they should be, or two are equal. It is a ValueError.
             ContractError: ``param_name`` is no parameter of the contract.
         """
         from etlctl.orchestrator.multiple import run_multiple  # noqa: PLC0415

@@ -46,6 +46,13 @@ _NEEDED = (
 )
 COUNT_ONLY = " "
 """The plan of faults in which nothing goes wrong, but places are counted."""
+_NEEDED = (
+    "polars",
+    "sqlalchemy.dialects.sqlite",
+    "etlctl.contract.compile",
+    "etlctl.engine.report",
+    "etlctl.state.ledger",
+)
 
 
 def state_url(folder: Path) -> str:

@@ -44,7 +44,7 @@ class Children:
 
     def __init__(self, modules: Sequence[str]) -> None:
         # -P: the current folder may hold modules with any name, and nothing in it is asked for.
-        self._server = subprocess.Popen(
+        self._server = subprocess.Popen(  # noqa: S603 - our own interpreter, our own modules
             [sys.executable, "-P", "-m", "etlctl.orchestrator.proving_child", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -133,22 +133,33 @@ def test_the_contract_retries_as_the_seed_did(daily: Daily) -> None:
     assert recovery.backoff == expect["RETRY_BACKOFF_SECONDS"]
 
 
-@pytest.mark.parametrize("seconds", [0.001])
-def test_a_transform_that_always_fails_is_given_up(daily: Daily, seconds: float) -> None:
+ALWAYS = """
+from etlctl.sdk import Operation
+
+
+class Always(Operation):
+    \"\"\"Fails.\"\"\"
+
+    def rows(self, rows, ctx):
+        raise ValueError("always")
+"""
+
+
+def test_a_transform_that_always_fails_is_given_up(daily: Daily) -> None:
     case = CASES["fl-retry-exhausted"]
     extract = daily.contract / "extract.yaml"
     options = yaml.safe_load(extract.read_text(encoding="utf-8"))
-    options["error_recovery"] = {"max_retries": case["given"]["max_step_retries"], "backoff": seconds}
+    options["error_recovery"] = {"max_retries": case["given"]["max_step_retries"], "backoff": 0.001}
     extract.write_text(yaml.safe_dump(options), encoding="utf-8")
-    (daily.contract / "always.py").write_text("def fails(records):\n    raise ValueError('always')\n", encoding="utf-8")
+    (daily.root / "transforms").mkdir()
+    (daily.root / "transforms" / "always.py").write_text(ALWAYS, encoding="utf-8")
     transform = daily.contract / "transform.yaml"
-    step = "  - custom_function: {module: always, function: fails, mode: batch}\n"
-    transform.write_text(transform.read_text(encoding="utf-8") + step, encoding="utf-8")
+    transform.write_text(transform.read_text(encoding="utf-8") + "  - always: {}\n", encoding="utf-8")
     ended = daily.run("2026-02-22")
     expect = case["expect"]
     assert (ended.code, ended.data["status"]) == (1, expect["status"])
     assert "always" in ended.data["error"]
-    assert "custom_function" in ended.data["error"], "the step is named"
+    assert "(in transform[3].always)" in ended.data["error"], "the step is named"
     shown = daily.shown(ended.data["run_id"])
     tries = [one for one in shown["attempts"] if one["name"] == "transform"]
     assert len(tries) == expect["attempts"]
