@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -115,11 +115,17 @@ def run(
         from etlctl.cli.running import tell, watched  # noqa: PLC0415
 
         if param_file is not None:
-            from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
-
-            pace = Pace(concurrency, delay)
-            run_file(contract, param_file, options, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
+            pace = (concurrency, delay)
+            _run_file(contract, param_file, options, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
         tell(watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet), json=json, quiet=quiet)
+
+
+def _run_file(
+    contract: Path, param_file: Path, options: dict[str, Any], pace: tuple[int, float], **shown: Any
+) -> NoReturn:
+    from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
+
+    run_file(contract, param_file, options, Pace(*pace), **shown)
 
 
 def _prove(contract: Path, options: dict[str, Any], *, json: bool) -> None:

@@ -73,8 +73,9 @@ class Opening:
         settings = self._settings
         if settings.dry_run or settings.sink is not None:
             return Beginning(None, position=settings.position)
-        await asyncio.to_thread(self._refuse_own_source)
+        # Only a run that the ledger knows can be resumed, whatever is wrong with its source.
         claim = await self._journal.claim()
+        await asyncio.to_thread(self._refuse_own_source)
         if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
             raise _edited(claim, claim.checkpoint.id)
         writer = await self._open(claim, resume=claim.checkpoint is not None)

@@ -91,8 +91,7 @@ def test_reject_correct_replay(tmp_path: Path, load: str) -> None:
     assert triggers == ["replay", "replay", "manual"]
 
 
-@pytest.mark.parametrize("load", [SQLITE, JSONL])
-@pytest.mark.parametrize("point", ["load.after_commit", "publish.after", "ledger.finish", "report.write"])
+@pytest.mark.parametrize(("load", "point"), [(SQLITE, "ledger.finish"), (JSONL, "publish.after")])
 def test_killed_between_commit_and_marking(tmp_path: Path, load: str, point: str) -> None:
     folder = workspace(tmp_path, load)
     etlctl(tmp_path, "run", "contracts/orders")
@@ -126,13 +125,13 @@ def test_what_cannot_be_read_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["replay", "discard"])
-@pytest.mark.parametrize("arguments", [(), ("dl_01", "--all"), ("dl_01", "--contract", "orders"), ("--dry-run",)])
-def test_everything_only_when_asked_for(tmp_path: Path, command: str, arguments: tuple[str, ...]) -> None:
+def test_everything_only_when_asked_for(tmp_path: Path, command: str) -> None:
     workspace(tmp_path)
     etlctl(tmp_path, "run", "contracts/orders")
-    answer = etlctl(tmp_path, "dead-letters", command, *arguments)
-    assert answer.code == 2
-    assert "--contract" in answer.err
+    for arguments in ((), ("dl_01", "--all"), ("dl_01", "--contract", "orders")):
+        answer = etlctl(tmp_path, "dead-letters", command, *arguments)
+        assert answer.code == 2
+        assert "--contract" in answer.err
     assert len(open_ids(tmp_path)) == 2
 
 

@@ -206,3 +206,14 @@ def test_an_interrupted_day_publishes_each_record_once(daily: Daily) -> None:
     assert resumed.data["run_id"] == shown["run_id"]
     assert len(lines(daily.published("2026-02-22"))) == 7
     assert len(lines(daily.letters("2026-02-22"))) == 6
+
+
+def test_a_day_killed_while_it_reports_is_done_and_gets_its_report(daily: Daily) -> None:
+    assert daily.run("2026-02-22", ETLCTL_FAULT="report.write=kill").code == -9
+    published = daily.published("2026-02-22").stat().st_ino
+    again = daily.run("2026-02-22")
+    assert (again.code, again.data["reused"]) == (0, True)
+    assert daily.published("2026-02-22").stat().st_ino == published, "nothing was published again"
+    assert len(lines(daily.letters("2026-02-22"))) == 6
+    reports = [path.stem for path in (daily.root / ".etlctl" / "reports").glob("run_*.json")]
+    assert reports == [again.data["run_id"]]
