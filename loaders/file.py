@@ -233,6 +233,7 @@ class _FileWriter(Writer):
     """
 
     keeps_tokens = True
+    undoes = False
 
     def __init__(self, place: Place, ctx: WriteContext, name: str, replaced: Written | None = None) -> None:
         self._place = place

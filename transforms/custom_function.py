@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from etlctl.errors import UnexpectedError
 from etlctl.kit.user_code import load_callable
 from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
 from etlctl.types import kind_of
@@ -100,7 +101,7 @@ class CustomFunction(Operation):
             (result,) = _call(function, [list(rows.records)], self.kwargs)
         except _Raised as raised:
             error = raised.error
-            raise FatalError(f"custom function {self.path} raised {type(error).__name__}: {error}") from error
+            raise UnexpectedError(f"custom function {self.path} raised {type(error).__name__}: {error}") from error
         if result is None:
             result = []
         if not isinstance(result, list | tuple) or not all(isinstance(record, dict) for record in result):

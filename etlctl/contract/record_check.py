@@ -186,7 +186,8 @@ def _checks(name: str, rule: FieldRule) -> list[Callable[[Any], None]]:
 
     def of_type(value: Any) -> None:
         if not is_of_type(value, rule.type):
-            raise refuse("type", value, f"is {kind_of(value)}, not {rule.type}; convert it first")
+            kind = "boolean" if isinstance(value, bool) else kind_of(value)
+            raise refuse("type", value, f"is {kind}, not {rule.type}; convert it first")
 
     def in_enum(value: Any) -> None:
         if not any(value == each and isinstance(value, bool) is isinstance(each, bool) for each in rule.enum or ()):

@@ -204,16 +204,17 @@ class Pipeline:
     ) -> None:
         async def apply() -> Applied:
             ended = self._services.ended.is_set
-            return await asyncio.to_thread(apply_steps, self._steps, unit[1], contexts, stopped=ended)
+            applied = await asyncio.to_thread(apply_steps, self._steps, unit[1], contexts, stopped=ended)
+            fault("apply.batch")
+            return applied
 
         # Steps that remember would see the records of a repeated chunk twice.
         if any(step.operation.remembers for step in self._steps):
             applied = await apply()
         else:
-            applied = await self._services.retrying.call(apply, step="transform", position=1, batch=None)
+            applied = await self._services.retrying.call(apply, step="transform")
         made = await asyncio.to_thread(self._cut, cutter, applied, unit)
         for cut in made:
-            fault("apply.batch")
             self._hold(1)
             await cuts.send(cut)
 

@@ -81,7 +81,7 @@ class _Source:
             if self._retrying is None:
                 chunk = await self._next()
             else:
-                chunk = await self._retrying.call(self._next, step=self._ctx.step, position=0, batch=None)
+                chunk = await self._retrying.call(self._next, step=self._ctx.step)
             if chunk is None:
                 return
             self._position = chunk.position
@@ -91,7 +91,8 @@ class _Source:
         if self._open is None:
             self._open = self._extractor.read(replace(self._ctx, position=self._position))
         try:
-            return await anext(self._open, None)
+            with attributed(self._ctx.step):
+                return await anext(self._open, None)
         except BaseException:
             await self.close()
             raise

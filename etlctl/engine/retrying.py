@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from etlctl.clock import Clock
 from etlctl.engine.options import Recovery
-from etlctl.errors import EtlctlError, RetryableError, UnexpectedError
+from etlctl.errors import ComponentError, EtlctlError, RetryableError, UnexpectedError
 from etlctl.run import StepAttempt
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Retrying:
         record: Records a failed try.
         warn: Says that there will be another one.
         clock: Where the time comes from.
+        steps: Names of all steps of the run, reading and loading included, for the record.
         sleep: Waits; tests bring their own.
     """
 
@@ -35,21 +37,25 @@ class Retrying:
         record: Callable[[StepAttempt], Awaitable[None]],
         warn: Callable[[str], None],
         clock: Clock,
+        *,
+        steps: Sequence[str] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._recovery = recovery
         self._record = record
         self._warn = warn
         self._clock = clock
+        self._steps = list(steps)
         self._sleep = sleep
 
-    async def call(self, work: Callable[[], Awaitable[T]], *, step: str, position: int, batch: int | None) -> T:
+    async def call(self, work: Callable[[], Awaitable[T]], *, step: str, batch: int | None = None) -> T:
         """Do something until it works or there are no more retries; then its last error is raised.
+
+        Every try that is repeated is recorded; the last one is what ends the run.
 
         Args:
             work: What to do; after a failure it must be possible to do it again as if nothing had happened.
-            step: Where in the contract.
-            position: 0-based place of the step in the run.
+            step: Where in the contract, unless the error says itself.
             batch: Number of the batch in hand.
         """
         tries = 0
@@ -59,17 +65,22 @@ class Retrying:
                 return await work()
             except Exception as error:
                 tries += 1
-                again = self.may_help(error) and tries <= self._most
-                if self.may_help(error):
-                    ended, text = self._clock.now(), str(error) or type(error).__name__
-                    await self._record(
-                        StepAttempt(
-                            position=position, name=step, batch=batch, started_at=began, ended_at=ended, error=text
-                        )
-                    )
-                if not again:
+                if not self.may_help(error) or tries > self._most:
+                    if tries > 1 and isinstance(error, ComponentError):
+                        error.message += f"; gave up after {tries} tries"
                     raise
-                await self._wait(error, tries, step)
+                name = error.step if isinstance(error, ComponentError) and error.step else step
+                await self._note(error, name, batch, began)
+                await self._wait(error, tries, name)
+
+    async def _note(self, error: Exception, name: str, batch: int | None, began: datetime) -> None:
+        position = self._steps.index(name) if name in self._steps else 0
+        text = str(error) or type(error).__name__
+        await self._record(
+            StepAttempt(
+                position=position, name=name, batch=batch, started_at=began, ended_at=self._clock.now(), error=text
+            )
+        )
 
     def may_help(self, error: Exception) -> bool:
         """Tell whether trying again may help."""

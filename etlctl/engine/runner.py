@@ -105,12 +105,13 @@ def _taken_up(claim: Claim, settings: RunSettings, base: RunResult) -> tuple[Run
 
 def _services(plan: RunPlan, settings: RunSettings, around: Surroundings, journal: Journal, now: datetime) -> Services:
     progress = ProgressReporter(around.progress, around.warn, around.clock)
+    names = ["extract", *(step.name for step in plan.steps), "load"]
     memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
     return Services(
         journal=journal,
         progress=progress,
         memory=memory,
-        retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock),
+        retrying=Retrying(settings.recovery, journal.attempted, around.warn, around.clock, steps=names),
         warn=around.warn,
         stop=around.stop or StopRequest(),
         ctx=_read_context(plan, settings, around, now, memory.chunk_bytes(settings.chunk_bytes)),

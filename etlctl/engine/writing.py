@@ -144,9 +144,8 @@ class WriteStage:
                 await self._journal.clear(cut.batch.seq - 1)
             await self._write(cut, self._opened())
 
-        position = len(self._account.steps) + 1
         try:
-            await self._services.retrying.call(once, step="load", position=position, batch=cut.batch.seq)
+            await self._services.retrying.call(once, step="load", batch=cut.batch.seq)
         except Exception as error:
             if not self._may_give_up(cut, error):
                 raise
@@ -190,8 +189,10 @@ class WriteStage:
 
     def _may_give_up(self, cut: Cut, error: Exception) -> bool:
         """Tell whether a batch that failed for good may go to the dead letters as a whole, and the run go on."""
-        allowed = self._settings.recovery.error_threshold is not None and cut.batch.encoded is None
-        return allowed and self._services.retrying.may_help(error)
+        if self._settings.recovery.error_threshold is None or not self._services.retrying.may_help(error):
+            return False
+        # Of a writer that keeps what it has taken, the batch would be loaded and in the dead letters as well.
+        return self._opened().undoes and cut.batch.encoded is None
 
     async def _give_up(self, cut: Cut, error: Exception) -> None:
         seq, parts, writer = cut.batch.seq, dict[int, int](), self._opened()

@@ -220,7 +220,8 @@ class _Proving:
                 f"the contract does not come to its end undisturbed: {problem}",
                 help=(report or {}).get("error_help") or "see: etlctl run, or etlctl preview",
             )
-            error.exit_code = (report or {}).get("exit_code") or 1
+            code = (report or {}).get("exit_code") or 1
+            error.exit_code = code if code > 1 else error.exit_code  # 1 says that records were lost or doubled
             raise error
         evidence = self._stage.evidence(scene, report["counts"])
         return _Reference(

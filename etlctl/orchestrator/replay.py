@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from etlctl.engine.options import Recovery, RunSettings
 from etlctl.engine.runner import Surroundings, execute
-from etlctl.errors import RunBusyError, StateError
+from etlctl.errors import NotInLedgerError, RunBusyError, StateError
 from etlctl.ids import new_id
 from etlctl.orchestrator import replay_book as book
 from etlctl.orchestrator.keeper import RunKeeper
@@ -24,7 +25,7 @@ from etlctl.orchestrator.replay_fitness import Unfit, told
 from etlctl.orchestrator.replay_plan import Job, Outcome, Planner, Replayed
 from etlctl.orchestrator.replay_source import LetterSource
 from etlctl.orchestrator.replay_text import REPLAY, Selection
-from etlctl.run import DeadLetter, RunResult, RunStatus
+from etlctl.run import RunResult, RunStatus
 from etlctl.sdk.loader import Delivery
 
 if TYPE_CHECKING:
@@ -85,11 +86,12 @@ class Replayer:
 
         Raises:
             NotInLedgerError: An id is not known.
+            StateError: A letter that was named is settled already.
             RunBusyError: Another process is replaying the same stream.
         """
         outcome = Outcome()
         blocked = await self._finish_earlier(wanted, outcome, stop)
-        jobs, unfit = await asyncio.to_thread(self._planner.jobs, wanted)
+        jobs, unfit = await asyncio.to_thread(self._planner.jobs, wanted, strict=False)
         outcome.unfit.extend(unfit)
         for job in jobs:
             if stop is not None and stop.requested:
@@ -118,6 +120,7 @@ class Replayer:
             return [job.outcome(**told(error))]
         code = result.exit_code
         if not result.success:
+            await asyncio.to_thread(self._tidy_up, result.run_id)
             return [job.outcome(result=result, error=result.error, error_help=result.error_help, exit_code=code)]
         settled = await asyncio.to_thread(self._settle, result.run_id)
         stream = book.base_stream(job.letters.run)
@@ -213,13 +216,9 @@ class Replayer:
 
     @staticmethod
     def _streams(ledger: Ledger, wanted: Wanted) -> dict[str, set[str]]:
-        """Return the streams of the letters that are meant, by contract, whether they are open or not."""
-        if wanted.ids:
-            letters: Iterable[DeadLetter] = map(ledger.dead_letter, wanted.ids)
-        else:
-            letters = book.open_letters(ledger, wanted)
+        """Return the streams of the letters that are meant, by contract."""
         streams: dict[str, set[str]] = {}
-        for letter in letters:
+        for letter in book.open_letters(ledger, wanted):
             streams.setdefault(letter.contract, set()).add(letter.stream.removesuffix(REPLAY))
         return streams
 
@@ -236,6 +235,13 @@ class Replayer:
             selection = Selection.parse(replay.params[REPLAY])
             letters = book.letters_of(ledger, ledger.run(selection.run_id))
         return Job(letters=letters, selection=selection, resumes=replay)
+
+    def _tidy_up(self, run_id: str) -> None:
+        """Give up a replay that found its letters replayed by another process."""
+        with self._ledger() as ledger, suppress(NotInLedgerError):  # it may have failed before it was recorded
+            replay = ledger.run(run_id)
+            if book.is_void(ledger, replay):
+                book.give_up(ledger, replay)
 
     def _settle(self, run_id: str) -> Settled:
         with self._ledger() as ledger:

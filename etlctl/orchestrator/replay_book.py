@@ -84,8 +84,13 @@ class Letters:
         return [self.by_place[place] for place in selection.places]
 
 
-def open_letters(ledger: Ledger, wanted: Wanted) -> list[DeadLetter]:
+def open_letters(ledger: Ledger, wanted: Wanted, *, strict: bool = True) -> list[DeadLetter]:
     """Return the open dead letters that are meant, the newest run first.
+
+    Args:
+        ledger: The ledger.
+        wanted: Which are meant.
+        strict: Naming one that is settled is an error; otherwise it is left out.
 
     Raises:
         NotInLedgerError: An id or a run is not known.
@@ -96,14 +101,14 @@ def open_letters(ledger: Ledger, wanted: Wanted) -> list[DeadLetter]:
         return ledger.dead_letters(wanted.contract, run_id, wanted.rule, limit=ALL)
     found = {letter.id: letter for letter in map(ledger.dead_letter, wanted.ids)}
     settled = [letter for letter in found.values() if letter.status != "open"]
-    if settled:
+    if settled and strict:
         first, more = settled[0], f" (and {len(settled) - 1} more)" if len(settled) > 1 else ""
         error = StateError(
             f"dead letter {first.id} is {first.status} already{more}", help="see: etlctl dead-letters list"
         )
         error.exit_code = 2
         raise error
-    return list(found.values())
+    return [letter for letter in found.values() if letter.status == "open"]
 
 
 def letters_of(ledger: Ledger, run: RunRecord) -> Letters:

@@ -158,13 +158,22 @@ class Planner:
         with open_ledger(self.state_url, self.state_dir, create=False) as ledger:
             yield ledger
 
-    def jobs(self, wanted: Wanted) -> tuple[list[Job], list[Unfit]]:
-        """Group the letters that are meant by their runs, without those that cannot be replayed anyway."""
+    def jobs(self, wanted: Wanted, *, strict: bool = True) -> tuple[list[Job], list[Unfit]]:
+        """Group the letters that are meant by their runs, without those that cannot be replayed anyway.
+
+        Args:
+            wanted: Which letters.
+            strict: Naming one that is settled already is an error.
+
+        Raises:
+            NotInLedgerError: An id is not known.
+            StateError: A letter that was named is settled already.
+        """
         jobs: list[Job] = []
         unfit: list[Unfit] = []
         with self.ledger() as ledger:
             chosen: dict[str, list[DeadLetter]] = {}
-            for letter in book.open_letters(ledger, wanted):
+            for letter in book.open_letters(ledger, wanted, strict=strict):
                 chosen.setdefault(letter.run_id, []).append(letter)
             for run_id, letters in sorted(chosen.items()):
                 try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ClassVar, Self
 
@@ -45,7 +44,6 @@ class LetterSource(Extractor):
             await asyncio.to_thread(self._check)
         for first in range(done, len(self._records), _CHUNK):
             last = min(first + _CHUNK, len(self._records))
-            # A copy: the steps change records in place, and the same ones may be read again.
-            records = copy.deepcopy(list(self._records[first:last]))
+            records = list(self._records[first:last])
             letters = self._letters[first:last]
             yield Batch.of_rows(records, {"done": last}, locate=letters.__getitem__)

@@ -103,6 +103,9 @@ class Writer(ABC):
     keeps_tokens: ClassVar[bool] = False
     """The destination keeps commit tokens, so that a resumed run can go by them (exactly once)."""
 
+    undoes: ClassVar[bool] = True
+    """A batch whose ``write`` failed leaves nothing behind, so that it may be left out. Otherwise it must be repeated."""
+
     async def committed(self) -> CommitToken | None:
         """Return the token the destination holds for this stream, whichever run wrote it, or None.
 

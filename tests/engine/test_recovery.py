@@ -275,10 +275,10 @@ async def test_backoff_grows_and_the_attempts_are_counted():
     async def always():
         raise RetryableError("always")
 
-    again = Retrying(Recovery(max_retries=3, backoff=2), record, lambda _text: None, SystemClock(), sleep)
+    again = Retrying(Recovery(max_retries=3, backoff=2), record, lambda _text: None, SystemClock(), sleep=sleep)
     with pytest.raises(RetryableError):
-        await again.call(always, step="transform", position=1, batch=None)
-    assert len(book) == 4
+        await again.call(always, step="transform")
+    assert len(book) == 3, "the fourth ends the run and is recorded with it"
     assert [int(seconds) for seconds in slept] == [2, 4, 6]
     assert all(2 * n <= seconds <= 2.2 * n for n, seconds in enumerate(slept, start=1))
 

@@ -283,6 +283,7 @@ def test_what_cannot_be_proved_says_why(tmp_path: Path, extract: str, load: str,
     with pytest.raises(NotProvable, match=message) as found:
         proof_of(workspace(tmp_path, load, extract=extract))
     assert found.value.help
+    assert found.value.exit_code == 2
 
 
 def test_a_contract_that_does_not_hold_is_not_run(tmp_path: Path) -> None:

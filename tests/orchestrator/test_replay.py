@@ -23,7 +23,7 @@ from etlctl.run import RunStatus
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from replaying import BAD, FIXED, HALF_FIXED, JSONL, SQLITE, Shop, every, shop
+from replaying import BAD, FIXED, HALF_FIXED, JSONL, SQLITE, STRICT, Shop, every, shop
 
 LOADS = {
     "sqlite": SQLITE,
@@ -161,6 +161,17 @@ def test_each_runs_letters_go_where_that_run_wrote(tmp_path: Path) -> None:
         assert len(text.splitlines()) == 2
 
 
+def test_the_run_date_of_old_letters_is_that_of_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = shop(tmp_path, "type: file\npath: out-${run_date}.jsonl\n")
+    orders.run()
+    with orders.ledger as ledger, ledger.store.transaction() as connection:
+        connection.run("UPDATE etlctl_runs SET started_at = '2025-12-24 20:00:00.000000'", {})
+    orders.write(transform=FIXED)
+    (one,) = orders.replay().replays
+    assert one.error is None
+    assert len((orders.folder / "out-2025-12-24.jsonl").read_text().splitlines()) == 4
+
+
 # Killed
 
 
@@ -245,6 +256,23 @@ def test_an_unfinished_replay_is_finished_first_by_the_contract_of_today(tmp_pat
     assert orders.letters() == []
 
 
+@pytest.mark.parametrize("point", ["load.after_commit", "publish.after", "load.write"])
+def test_a_killed_replay_is_finished_first_when_others_are_chosen_now(tmp_path: Path, point: str) -> None:
+    orders = shop(tmp_path)
+    orders.run()
+    orders.write(transform=FIXED)
+    assert killed_replay(tmp_path, f"{point}=kill").returncode == -9
+    orders.source([{"id": "90", "n": "y"}])
+    orders.write(transform=STRICT)
+    orders.run()
+    orders.write(transform=FIXED)
+    letters = {letter.raw["id"]: letter.id for letter in orders.letters()}
+    outcome = orders.replay(Wanted(ids=(letters["7"], letters["90"])))
+    assert [(one.finished_earlier, one.error) for one in outcome.replays] == [(True, None), (False, None)]
+    assert orders.ids() == every() + Counter(["90"])
+    assert orders.letters() == []
+
+
 def test_resume_sends_to_the_replay(tmp_path: Path) -> None:
     orders = shop(tmp_path)
     orders.run()
@@ -281,8 +309,8 @@ def test_letters_that_another_replay_took_meanwhile_are_left_to_it(tmp_path: Pat
     jobs = slow._planner.jobs
     three = Wanted(ids=tuple(letter.id for letter in orders.letters()[:3]))
 
-    def slowly(wanted: Wanted) -> Any:
-        chosen = jobs(wanted)
+    def slowly(wanted: Wanted, **options: Any) -> Any:
+        chosen = jobs(wanted, **options)
         orders.replay(three)
         if not settled:
             with orders.ledger as ledger:  # as if the other one had finished, and not settled its letters yet
