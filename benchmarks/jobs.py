@@ -36,7 +36,9 @@ def data(rows: int, suffix: str) -> Path:
     return path
 
 
-def etlctl(name: str, source: Path, target: str, *, batch_size: int | None = None) -> Command:
+def etlctl(
+    name: str, source: Path, target: str, *, batch_size: int | None = None, extract: str = "", load: str = "type: file"
+) -> Command:
     """Write a contract and return the command that runs it.
 
     Args:
@@ -44,18 +46,28 @@ def etlctl(name: str, source: Path, target: str, *, batch_size: int | None = Non
         source: CSV or JSONL file.
         target: Name of the file to write, in the contract's folder.
         batch_size: Records per batch; the default when None.
+        extract: More lines of ``extract.yaml``.
+        load: ``load.yaml`` without the path.
     """
     WORKSPACE.mkdir(parents=True, exist_ok=True)
     (WORKSPACE / "etlctl.yaml").write_text("# The workspace of the benchmarks.\n", encoding="utf-8")
     folder = WORKSPACE / "contracts" / name
     folder.mkdir(parents=True, exist_ok=True)
     batch = "" if batch_size is None else f"batch_size: {batch_size}\n"
-    extract = f"type: file\npath: {json.dumps(str(source))}\nprocessing_mode: streaming\n{batch}"
+    extract = f"type: file\npath: {json.dumps(str(source))}\nprocessing_mode: streaming\n{batch}{extract}"
     (folder / "extract.yaml").write_text(extract, encoding="utf-8")
     (folder / "transform.yaml").write_text(TRANSFORM, encoding="utf-8")
-    (folder / "load.yaml").write_text(f"type: file\npath: {target}\n", encoding="utf-8")
+    (folder / "load.yaml").write_text(f"{load}\npath: {target}\n", encoding="utf-8")
     arguments = [sys.executable, "-m", "etlctl", "run", str(folder)]
     return Command(name, arguments, WORKSPACE, folder / target)
+
+
+def sqlite_loop(name: str, source: Path, target: str) -> Command:
+    """Return the command that does the same in Polars and a loop of ``executemany``."""
+    result = OUT / "peers" / target
+    result.parent.mkdir(parents=True, exist_ok=True)
+    arguments = [sys.executable, str(HERE / "peers" / "sqlite_loop.py"), str(source), str(result)]
+    return Command(name, arguments, OUT, result)
 
 
 def polars(name: str, source: Path, target: str) -> Command:

@@ -65,6 +65,33 @@ def jsonl(session: Session) -> list[report.Finding]:
     return [report.Finding.at_most("CSV → 7 operations → JSONL, against streaming Polars", ours, plain, limit=1.6)]
 
 
+SQLITE = "type: sqlite\ntable: flights\ncreate_table: true"
+
+
+def sqlite(session: Session) -> list[report.Finding]:
+    """CSV, seven operations, SQLite with tokens and checkpoints: against a loop without any of it, and dlt."""
+    source = jobs.data(session.rows, "csv")
+    ours = jobs.etlctl("sqlite", source, "out.db", load=SQLITE)
+    loop = jobs.sqlite_loop("Polars + executemany", source, "out.db")
+    take_turns([ours, loop], session.rounds)
+    jobs.require_same_result(ours, loop)
+    title = "CSV → 7 operations → SQLite, against Polars + executemany"
+    return [report.Finding.at_most(title, ours, loop, limit=1.2)]
+
+
+def checkpoints(session: Session) -> list[report.Finding]:
+    """The price of a checkpoint for each batch."""
+    source = jobs.data(session.rows, "csv")
+    findings = []
+    for kind, load in (("out.db", SQLITE), ("out.jsonl", "type: file")):
+        name = kind.partition(".")[2]
+        none = jobs.etlctl(f"{name}-none", source, kind, load=load, extract="checkpoint: {enabled: false}\n")
+        usual = jobs.etlctl(f"{name}-checkpoints", source, kind, load=load)
+        take_turns([none, usual], session.rounds)
+        findings.append(report.Finding.at_most(f"Checkpoints on ({name}), against none", usual, none, limit=1.1))
+    return findings
+
+
 def memory(session: Session) -> list[report.Finding]:
     """Peak memory at five times the rows."""
     small = jobs.etlctl("memory-1x", jobs.data(session.rows, "csv"), "out.parquet")
@@ -100,7 +127,7 @@ def startup(session: Session) -> list[report.Finding]:
 
 
 CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
-    check.__name__: check for check in (parquet, jsonl, memory, batches, rows, startup)
+    check.__name__: check for check in (parquet, jsonl, sqlite, checkpoints, memory, batches, rows, startup)
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -10,9 +11,14 @@ import polars as pl
 
 
 def scan(path: Path) -> pl.LazyFrame:
-    """Open a result: a Parquet or JSONL file, or a folder dlt has loaded into."""
+    """Open a result: a Parquet, JSONL or SQLite file, or a folder dlt has loaded into."""
     if path.is_dir():
         return pl.scan_parquet(sorted(path.glob("data/main/flights/*.parquet")))
+    if path.suffix == ".db":
+        with sqlite3.connect(path) as database:
+            cursor = database.execute("SELECT * FROM flights")
+            names = [column[0] for column in cursor.description]
+            return pl.LazyFrame(cursor.fetchall(), schema=names, orient="row", infer_schema_length=None)
     return pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_ndjson(path)
 
 

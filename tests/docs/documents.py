@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,13 +127,24 @@ def with_ids(command: str, printed: str) -> str:
 
 
 def run(command: str, folder: Path) -> str:
-    """Run an etlctl command line in a folder; return what it printed, data first, then talk."""
-    program, *arguments = shlex.split(command)
+    """Run an etlctl command line in a folder; return what it printed, data first, then talk.
+
+    Variables may stand before the command, as in a shell.
+    """
+    words = shlex.split(command)
+    given = list(takewhile(re.compile(r"[A-Z_]+=").match, words))
+    program, *arguments = words[len(given) :]
     assert program == "etlctl", f"only etlctl commands can be checked, not {command!r}"
     done = subprocess.run(
         [sys.executable, "-m", "etlctl", *arguments],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "110", "NO_COLOR": "1", "PYTHONUTF8": "1"},
+        env={
+            **os.environ,
+            **dict(one.split("=", 1) for one in given),
+            "COLUMNS": "110",
+            "NO_COLOR": "1",
+            "PYTHONUTF8": "1",
+        },
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -1,5 +1,6 @@
 """What the documents show is so: commands, options, outputs, contracts, links and figures."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,12 @@ def command_tree() -> Any:
 
 
 def problem(line: str) -> str | None:
-    """Tell what is wrong with a command line: an unknown command or an unknown option."""
+    """Tell what is wrong with a command line: an unknown command or an unknown option; ``a|b`` is both."""
+    alternatives = next(
+        (word.split("|") for word in line.split() if re.fullmatch(r"[a-z|-]+", word) and "|" in word), []
+    )
+    if alternatives:
+        return next(filter(None, (problem(line.replace("|".join(alternatives), one)) for one in alternatives)), None)
     command = command_tree()
     for word in shlex.split(line, comments=True)[1:]:
         if word.startswith("-") and word != "-":
