@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 LETTERS_REMAIN = 4
 
-Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="Ids of dead letters, or the beginnings of them.")
-]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of dead letters, or the beginnings of them.")]
 Contract = Annotated[str | None, typer.Option(help="Those of this contract.")]
 Run = Annotated[str | None, typer.Option(help="Those of this run; the beginning of its id will do.")]
 Rule = Annotated[

@@ -149,12 +149,13 @@ def test_rejected_records_are_4(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_signal_stops_the_runs_in_hand_and_begins_no_more(tmp_path: Path) -> None:
     folder = workspace(tmp_path, 6)
+    (folder / "load.yaml").write_text("type: file\npath: out-${param:n}.jsonl\n")
     (folder / "transform.yaml").write_text("custom_function: {module: slow, function: work, mode: record}\n")
     (folder / "slow.py").write_text(
         "import pathlib, time\n"
         "def work(record):\n"
         f"    pathlib.Path({str(tmp_path / 'busy')!r}).touch()\n"
-        "    time.sleep(0.005)\n"
+        "    time.sleep(0.002)\n"
         "    return record\n"
     )
     for number in range(6):
@@ -170,15 +171,15 @@ def test_a_signal_stops_the_runs_in_hand_and_begins_no_more(tmp_path: Path) -> N
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
     try:
-        out, err = child.communicate(timeout=60)  # all of it would take an hour
+        out, err = child.communicate(timeout=60)  # all of it would take ten minutes
     finally:
         child.kill()
     assert child.returncode == 143, err
     results = json.loads(out)
-    assert [one["run_id"] is None for one in results] == [False, False, True, True, True, True] or [
-        one["run_id"] is None for one in results
-    ] == [False, True, True, True, True, True]
-    assert all(one["error"] == "not begun: stopped by SIGTERM" for one in results[2:])
+    begun = [one["run_id"] is not None for one in results]
+    assert begun in ([True] * count + [False] * (6 - count) for count in (1, 2))
+    stopped = ["not begun: stopped by SIGTERM" if not one else "stopped by SIGTERM" for one in begun]
+    assert all(text in one["error"] for text, one in zip(stopped, results, strict=True)), results
 
 
 # What files hold
