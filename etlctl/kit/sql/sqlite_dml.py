@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import length_hint
 from typing import Any
 
@@ -45,6 +46,7 @@ class Loading:
         self._key = tuple(key)
         self._shown = shown
         self._unmatched = 0
+        self._marks = database.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
 
     def take(self, table: Table, block: Block, constants: Mapping[str, str] | None = None) -> Refusals:
         """Load a block; return the records that SQLite refuses.
@@ -119,7 +121,7 @@ class Loading:
             return updating(table.name, names, self._names_of_key(table))
         if self._method is Method.delete:
             return deletion(table.name, self._names_of_key(table))
-        return insertion(table.name, names, constants)
+        return insertion(table.name, names, constants, marks=self._marks)
 
     def _names_of_key(self, table: Table) -> list[str]:
         found = (table.column(name) for name in self._key)
@@ -127,18 +129,47 @@ class Loading:
 
     def _run(self, statement: Statement, block: Block) -> Iterator[tuple[int, Exception]]:
         """Run a statement for every record; yield the number of each that fails, and go on behind it."""
-        # The first column tells how far SQLite came. Tuples made as they are needed cost half of a list of them.
-        feeds = [iter(block.columns[name]) for name in statement.order] or [iter([()] * len(block))]
-        rows: Iterator[Row] = zip(*feeds, strict=True) if statement.order else iter(feeds[0])
         if self._method in {Method.update, Method.delete}:
-            yield from self._one_by_one(statement, rows)
+            feeds = [iter(block.columns[name]) for name in statement.order]
+            yield from self._one_by_one(statement, zip(*feeds, strict=True))
             return
+        start, end = 0, 0
+        if statement.grouped is not None:
+            end = len(block) - len(block) % statement.records
+        while start < end:
+            start, error = self._in_groups(statement, block, start, end)
+            if error is None:
+                break
+            if not self._database.writing:  # SQLite rolled everything back
+                yield start, error
+            yield from self._singly(statement, block, start, start + statement.records)
+            start += statement.records
+        yield from self._singly(statement, block, end, len(block))
+
+    def _in_groups(self, statement: Statement, block: Block, start: int, end: int) -> tuple[int, Exception | None]:
+        """Load records several at a time; return the first of the group that fails as a whole, and why."""
+        feeds = [iter(block.columns[name][start:end]) for name in statement.order]
+        values = chain.from_iterable(zip(*feeds, strict=True))
+        groups = zip(*[values] * (statement.records * len(feeds)), strict=True)
+        try:
+            self._database.connection.executemany(statement.grouped or "", groups)
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            at = end - length_hint(feeds[0]) - statement.records
+            if at < start:  # nothing was read: the statement itself is wrong
+                raise
+            return at, error
+        return end, None
+
+    def _singly(self, statement: Statement, block: Block, start: int, end: int) -> Iterator[tuple[int, Exception]]:
+        # The first column tells how far SQLite came. Tuples made as they are needed cost half of a list of them.
+        feeds = [iter(block.columns[name][start:end]) for name in statement.order] or [iter([()] * (end - start))]
+        rows: Iterator[Row] = zip(*feeds, strict=True) if statement.order else iter(feeds[0])
         while True:
             try:
                 self._database.connection.executemany(statement.sql, rows)
             except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-                at = len(block) - length_hint(feeds[0]) - 1
-                if at < 0:  # nothing was read: the statement itself is wrong
+                at = end - length_hint(feeds[0]) - 1
+                if at < start:  # nothing was read: the statement itself is wrong
                     raise
                 yield at, error
             else:
