@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.clock import Clock, SystemClock
-from etlctl.engine.options import Claim, Recovery, RunSettings
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
-from etlctl.errors import CheckpointError, StateError
-from etlctl.ids import new_id
+from etlctl.errors import CheckpointError
 from etlctl.orchestrator.keeper import RunKeeper
-from etlctl.redact import MASK
-from etlctl.run import Counts, DeadLetter, ETLProgress, ProcessingMode, RunResult, StepAttempt
-from etlctl.sdk.loader import CommitToken
+from etlctl.orchestrator.preview_ledger import PreviewLedger
+from etlctl.orchestrator.run_options import RunOptions
+from etlctl.run import DeadLetter, ETLProgress, ProcessingMode, RunResult
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -29,9 +25,6 @@ if TYPE_CHECKING:
     from etlctl.contract.model import Contract
     from etlctl.orchestrator.multiple import MultipleResult
     from etlctl.orchestrator.resuming import Resumption
-
-QUEUE_DEPTH = {ProcessingMode.full: 2, ProcessingMode.streaming: 2, ProcessingMode.hybrid: 8}
-"""Chunks that may wait between reading and transforming: hybrid reads further ahead."""
 
 ProgressCallback = Callable[[ETLProgress], object]
 
@@ -129,37 +122,48 @@ class ETLOrchestrator:
             CheckpointError: The checkpoint id belongs to another contract, or to a run that did not finish.
             StateError: The ledger could not record how the run ended.
         """
-        if run_date is not None:
-            params = {**(params or {}), "run_date": str(run_date)}
-        given = _overrides(mode, batch_size, max_records, max_retries, error_threshold)
-        found: Resumption | None = None
-        if checkpoint_id is not None:
-            found = await asyncio.to_thread(self._resumption, checkpoint_id, resume=resume, restart=restart)
-        if found is not None and found.finished is not None:
-            return found.finished
-        if found is not None:
-            params = {**found.params, **(params or {})}
-            self._need_secrets(found, params)
-            given = {**found.overrides, **given}
-        elif run_key is None and run_date is not None and not dry_run:
-            run_key = default_run_key({**self._params, **(params or {})})
-        contract, workspace = self._load(params, given, now=found.started_at if found else None)
-        settings = replace(
-            self._settings(
-                contract, dry_run=dry_run, checkpoint_id=checkpoint_id, run_id=found.run_id if found else None
-            ),
-            claim_first=run_key is not None or found is not None,
-            refuse_edited=found is not None,
+        options = RunOptions(
+            params=params,
+            mode=mode,
+            batch_size=batch_size,
+            max_records=max_records,
+            dry_run=dry_run,
+            run_date=run_date,
+            run_key=run_key,
+            checkpoint_id=checkpoint_id,
+            resume=resume,
             restart=restart,
             accept_changes=accept_changes,
+            max_retries=max_retries,
+            error_threshold=error_threshold,
+            trigger=trigger,
         )
+        found = None
+        if checkpoint_id is not None:
+            found = await asyncio.to_thread(self._checkpointed, options)
+        if found is None:
+            return await self._run(options, stop)
+        return found.finished or await self._run(options.resumed(found), stop, found)
+
+    async def _run(self, options: RunOptions, stop: StopRequest | None, found: Resumption | None = None) -> RunResult:
+        contract, workspace = self._load(
+            options.given_params, options.overrides, now=found.started_at if found else None
+        )
+        if found is not None and contract.stream != found.stream:
+            raise CheckpointError(
+                f"checkpoint {options.checkpoint_id} is of another contract or other parameters: {found.stream}, "
+                f"not {contract.stream}",
+                help="without --contract, etlctl resume finds the contract by itself; a contract that was renamed keeps "
+                "its old name with name: in contract.yaml",
+            )
+        settings = options.settings(contract, found.run_id if found else None, self._max_memory_mb, self._environ)
         keeper = RunKeeper(
             contract,
             settings,
             workspace.state_dir,
             self._state_url,
-            trigger,
-            run_key=run_key,
+            options.trigger,
+            run_key=options.key(contract),
             resume=found is not None,
             checkpoint_dir=self._checkpoint_dir,
         )
@@ -241,42 +245,34 @@ class ETLOrchestrator:
         def take(batch: Batch) -> None:
             records.extend(batch.to_rows())
 
-        settings = replace(self._settings(contract, dry_run=True), sink=take)
-        around = Surroundings(open_ledger=lambda: _Listener(rejected), warn=self._warn)
-        result = await execute(contract, settings, around)
+        settings = RunOptions(dry_run=True).settings(contract, None, self._max_memory_mb, self._environ)
+        around = Surroundings(open_ledger=lambda: PreviewLedger(rejected), warn=self._warn)
+        result = await execute(contract, replace(settings, sink=take), around)
         return records, rejected, result
 
-    def _resumption(self, checkpoint_id: str, *, resume: bool, restart: bool) -> Resumption | None:
+    def _checkpointed(self, options: RunOptions) -> Resumption | None:
         """Return what to resume; without ``resume`` make sure that the checkpoint id is free."""
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
-        from etlctl.orchestrator.resuming import find_resumption, free_checkpoint  # noqa: PLC0415
+        from etlctl.orchestrator.resuming import free_checkpoint, resumption_of  # noqa: PLC0415
 
+        checkpoint_id = options.checkpoint_id or ""
         state_dir = find_workspace(self.contract_dir).state_dir
-        places: dict[str, Any] = {
-            "state_url": self._state_url,
-            "state_dir": state_dir,
-            "checkpoint_dir": self._checkpoint_dir,
-        }
-        if not resume:
-            free_checkpoint(checkpoint_id, restart=restart, **places)
+        if not options.resume:
+            free_checkpoint(
+                checkpoint_id,
+                restart=options.restart,
+                state_url=self._state_url,
+                state_dir=state_dir,
+                checkpoint_dir=self._checkpoint_dir,
+            )
             return None
-        found = find_resumption(checkpoint_id, **places)
-        if Path(found.contract_path).resolve() != self.contract_dir.resolve():
-            raise CheckpointError(
-                f"checkpoint {checkpoint_id} is of another contract: {found.contract_path}, not {self.contract_dir}",
-                help=f"etlctl resume --checkpoint {checkpoint_id} finds the contract by itself",
-            )
-        return found
-
-    @staticmethod
-    def _need_secrets(found: Resumption, params: Mapping[str, Any]) -> None:
-        missing = sorted(name for name, value in params.items() if MASK in str(value)) if found.params_redacted else []
-        if missing:
-            given = " ".join(f"-p {name}=…" for name in missing)
-            raise StateError(
-                f"run {found.run_id} took secrets as parameters ({', '.join(missing)}), and secrets are not kept",
-                help=f"give them again: etlctl resume --checkpoint … {given}",
-            )
+        return resumption_of(
+            checkpoint_id,
+            given=options.params or {},
+            state_url=self._state_url,
+            state_dir=state_dir,
+            checkpoint_dir=self._checkpoint_dir,
+        )
 
     def _load(
         self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any], *, now: datetime | None = None
@@ -289,28 +285,6 @@ class ETLOrchestrator:
             self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides), now=now
         )
         return contract, find_workspace(contract.base_dir)
-
-    def _settings(
-        self, contract: Contract, *, dry_run: bool, checkpoint_id: str | None = None, run_id: str | None = None
-    ) -> RunSettings:
-        envelope = contract.envelope
-        run_id = run_id or new_id("run")
-        resumable = envelope.checkpoint.enabled and not dry_run
-        recovery = envelope.error_recovery
-        return RunSettings(
-            run_id=run_id,
-            mode=envelope.processing_mode,
-            batch_size=envelope.batch_size,
-            queue_depth=QUEUE_DEPTH[envelope.processing_mode],
-            max_records=envelope.max_records,
-            max_memory_mb=self._max_memory_mb if self._max_memory_mb is not None else envelope.max_memory_mb,
-            budget=contract.load_envelope.budget,
-            recovery=Recovery(**dict(recovery)),
-            dry_run=dry_run,
-            checkpoint_id=(checkpoint_id or run_id) if resumable else None,
-            commit_interval=envelope.checkpoint.interval,
-            environ=self._environ,
-        )
 
     def _progress(self) -> ProgressCallback | None:
         if not self._verbose:
@@ -325,32 +299,6 @@ class ETLOrchestrator:
         return both
 
 
-def default_run_key(params: Mapping[str, Any]) -> str:
-    """Return the run key of a run for a date: the date, and a hash of the other parameters if there are any."""
-    others = {name: value for name, value in params.items() if name != "run_date"}
-    if not others:
-        return str(params["run_date"])
-    text = json.dumps(others, sort_keys=True, default=str)
-    return f"{params['run_date']}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
-
-
-def _overrides(
-    mode: ProcessingMode | str | None,
-    batch_size: int | None,
-    max_records: int | None,
-    max_retries: int | None,
-    error_threshold: float | None,
-) -> dict[str, Any]:
-    recovery = {"max_retries": max_retries, "error_threshold": error_threshold}
-    given = {
-        "processing_mode": ProcessingMode(mode) if mode is not None else None,
-        "batch_size": batch_size,
-        "max_records": max_records,
-        "error_recovery": {key: value for key, value in recovery.items() if value is not None} or None,
-    }
-    return {key: value for key, value in given.items() if value is not None}
-
-
 def _say_on_stderr(text: str) -> None:
     import sys  # noqa: PLC0415
 
@@ -359,41 +307,3 @@ def _say_on_stderr(text: str) -> None:
 
 def _warn_on_stderr(text: str) -> None:
     _say_on_stderr(f"warning: {text}")
-
-
-class _Listener:
-    """Stands in for the ledger in a preview: remembers what would be rejected, keeps nothing."""
-
-    def __init__(self, rejected: list[DeadLetter]) -> None:
-        self._rejected = rejected
-
-    def begin(self, started_at: datetime) -> Claim:
-        """Nothing to record."""
-        return Claim(run_id="run_preview", started_at=started_at)
-
-    def renew(self) -> None:
-        """Nothing to keep."""
-
-    def raise_fence(self, at_least: int) -> int:
-        """Nothing to fence."""
-        return at_least
-
-    def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Remember what would be rejected."""
-        self._rejected.extend(letters)
-
-    def clear_dead_letters(self, after_seq: int) -> None:
-        """Forget what will be done again."""
-        self._rejected[:] = [letter for letter in self._rejected if letter.seq <= after_seq]
-
-    def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
-        """Nothing to record."""
-
-    def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
-        """Nothing to record."""
-
-    def progress(self, run_id: str, counts: Counts, batches: int) -> None:
-        """Nothing to record."""
-
-    def finish_run(self, result: RunResult) -> None:
-        """Nothing to record."""

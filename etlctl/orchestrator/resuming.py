@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etlctl.errors import CheckpointError, NotInLedgerError
+from etlctl.errors import CheckpointError, NotInLedgerError, StateError
 from etlctl.orchestrator.replay_text import REPLAY
+from etlctl.redact import MASK
 from etlctl.run import RunResult
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Resumption:
 
     Attributes:
         run_id: The run.
+        stream: Its contract and parameter set.
         contract_path: Its contract.
         params: Its parameters.
         params_redacted: Some of them are secrets and were not kept.
@@ -31,6 +33,7 @@ class Resumption:
     """
 
     run_id: str
+    stream: str
     contract_path: str
     params: Mapping[str, Any] = field(default_factory=dict)
     params_redacted: bool = False
@@ -82,6 +85,7 @@ def find_resumption(
                 raise
             return Resumption(
                 run_id=record.run_id,
+                stream=record.stream,
                 contract_path=record.contract_path,
                 params=record.params,
                 overrides={"processing_mode": record.mode, "batch_size": record.batch_size},
@@ -90,6 +94,7 @@ def find_resumption(
             )
     return Resumption(
         run_id=checkpoint.run_id,
+        stream=checkpoint.stream,
         params_redacted=checkpoint.params_redacted,
         contract_path=checkpoint.contract_path,
         params=checkpoint.params,
@@ -138,3 +143,36 @@ def free_checkpoint(
         help=f"carry on: etlctl resume --checkpoint {checkpoint_id}; or give up on it: "
         f"etlctl checkpoints delete {checkpoint_id}",
     )
+
+
+def resumption_of(
+    checkpoint_id: str,
+    *,
+    given: Mapping[str, Any],
+    state_url: str | None,
+    state_dir: Path,
+    checkpoint_dir: Path | None,
+) -> Resumption:
+    """Return what a checkpoint id stands for, when everything to resume it is known. Blocks.
+
+    Args:
+        checkpoint_id: Id of a checkpoint, or of a run.
+        given: Parameters that are given now.
+        state_url: Where the ledger is, when it is not in ``state_dir``.
+        state_dir: Folder of the ledger.
+        checkpoint_dir: Folder of JSON checkpoints; None: they are in the ledger.
+
+    Raises:
+        NotInLedgerError: Nobody knows it.
+        CheckpointError: It is damaged, and the ledger does not know the run either.
+        StateError: A parameter is a secret and was not kept.
+    """
+    found = find_resumption(checkpoint_id, state_url=state_url, state_dir=state_dir, checkpoint_dir=checkpoint_dir)
+    secret = sorted(name for name, value in found.params.items() if MASK in str(value) and name not in given)
+    if found.params_redacted and secret:
+        again = " ".join(f"-p {name}=…" for name in secret)
+        raise StateError(
+            f"run {found.run_id} took secrets as parameters ({', '.join(secret)}), and secrets are not kept",
+            help=f"give them again: etlctl resume --checkpoint {checkpoint_id} {again}",
+        )
+    return found

@@ -99,6 +99,11 @@ def test_a_checkpoint_of_another_contract_is_refused(shop: Shop, tmp_path: Path)
     refused = shop.run(tmp_path, "resume", "--checkpoint", JOB, "--contract", str(other))
     assert refused.code == 7, refused.err
     assert "is of another contract" in refused.err
+    moved = folder.rename(tmp_path / "c")
+    lost = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert lost.code == 3, lost.err
+    found = shop.run(tmp_path, "resume", "--checkpoint", JOB, "--contract", str(moved), fault=CRASH.replace("3", "1"))
+    assert found.killed, found.err
     taken = shop.run(tmp_path, "run", "contracts/other", "--checkpoint", JOB)
     assert taken.code == 7
     assert "can be resumed" in taken.err
