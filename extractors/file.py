@@ -34,7 +34,7 @@ _OPTIONS_OF: dict[Readable, str] = {
 class Options(BaseModel):
     """Base of the options of one format."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class CsvOptions(Options):

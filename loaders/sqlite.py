@@ -43,7 +43,7 @@ _RESERVED = ("sqlite_", "_etlctl_")
 class Place(BaseModel):
     """Where a database is: its file or its URL."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     path: str | None = Field(default=None, min_length=1)
     """The file, relative to the contract's folder; ``~`` is the home folder."""

@@ -65,7 +65,7 @@ def _null_word(value: Any) -> Any:
 class ConvertField(BaseModel):
     """How one field is converted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     type: _TypeName
     """Type to convert to, such as ``integer``."""

@@ -56,7 +56,7 @@ def _check(operator: str, value: Any, *, given: bool) -> None:
 class Condition(BaseModel):
     """One test of one field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     field: str
     """Field to look at; ``a.b`` looks into an object."""

@@ -18,7 +18,7 @@ FieldType = Literal[
 class Section(BaseModel):
     """Base of all sections: frozen, exact types, unknown keys forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
 
 class InputParam(Section):

@@ -35,7 +35,7 @@ class Component(BaseModel):
     Docs come from docstrings: the class docstring is the summary, the string under a field its help.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
     examples: ClassVar[tuple[Example, ...]] = ()
     """Runnable examples: documentation and tests at once."""

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from etlctl.cli.main import app
+from etlctl.cli.main import command_tree
 from etlctl.contract.compile import check
 from etlctl.contract.yaml_text import comment, flow, scalar
 from etlctl.orchestrator import ETLOrchestrator
@@ -27,7 +27,7 @@ runner = CliRunner()
 
 
 def cli(*arguments: object):
-    return runner.invoke(app, [str(argument) for argument in arguments])
+    return runner.invoke(command_tree(), [str(argument) for argument in arguments])
 
 
 def from_file(folder: Path, name: str, content: str | bytes | None, *arguments: object) -> Path:

@@ -16,9 +16,9 @@ ROOT = documents.ROOT
 
 def command_tree() -> Any:
     """Return the root command; its classes are click's or typer's own, by the version of typer."""
-    from etlctl.cli.main import app
+    from etlctl.cli import main
 
-    return typer.main.get_command(app)
+    return typer.main.get_command(main.command_tree())
 
 
 def problem(line: str) -> str | None:

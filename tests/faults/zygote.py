@@ -41,6 +41,7 @@ def serve() -> None:
     import polars  # noqa: F401
 
     import etlctl.cli.main
+    import etlctl.cli.run
     import etlctl.cli.running
     import etlctl.contract.compile
     import etlctl.engine.runner
