@@ -27,6 +27,7 @@ from etlctl.contract.options import check_options
 from etlctl.contract.rules.registry import run_checks
 from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope
 from etlctl.contract.steps import authored_steps
+from etlctl.contract.template_params import unset_in_templates
 from etlctl.contract.variables import Resolver, Values
 from etlctl.diagnostics import Diagnostic, Severity
 from etlctl.errors import CatalogError, ContractError
@@ -221,8 +222,11 @@ class _Examiner:
 
     def _note_references(self, values: Values) -> None:
         part = self.checked.part("transform")
-        if part is not None:
-            values.referenced.update(_PARAM_IN_TEXT.findall(part.document.text))
+        if part is None:
+            return
+        values.referenced.update(_PARAM_IN_TEXT.findall(part.document.text))
+        for problem in unset_in_templates(part, values):
+            self.checked.report(problem)
 
     def _envelope(self, section: str, model: type[M]) -> M | None:
         part, resolved = self.checked.part(section), self.checked.resolved.get(section)

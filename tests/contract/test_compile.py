@@ -385,3 +385,31 @@ def test_contracts_are_found_below_a_folder(make: Any, tmp_path: Path) -> None:
     (tmp_path / "contracts" / ".hidden" / "extract.yaml").write_text("type: made\n", encoding="utf-8")
     names = [path.name for path in find_contracts(tmp_path)]
     assert names == ["a", "b", "c"]
+
+
+def test_a_parameter_of_a_template_needs_a_value_before_the_run(make: Any) -> None:
+    add = {"x": "a ${param:nope}", "y": "${param:fine:-1}", "z": "$${param:literal}"}
+    path = make(transform={"transform": [{"add": add}, {"drop": ["${param:text}"]}]})
+    assert errors(path) == [("E402", "parameter 'nope' has no value")]
+    assert errors(path, params={"nope": "1"}) == []
+    declared = make(
+        "declared",
+        extract={"type": "made", "input_params": {"nope": {"required": True}}},
+        transform={"transform": {"add": {"x": "${param:nope}"}}},
+    )
+    assert errors(declared) == []
+
+
+def test_how_a_run_is_operated_is_no_edit_of_the_contract(make: Any) -> None:
+    before = load(make(extract={"type": "made"}, load={"type": "sink"})).part_hashes
+    operated = {
+        "batch_size": 7,
+        "max_memory_mb": 99,
+        "error_recovery": {"max_retries": 1},
+        "checkpoint": {"interval": 2},
+    }
+    after = load(
+        make(extract={"type": "made", **operated}, load={"type": "sink", "dead_letters": {"max": 1}})
+    ).part_hashes
+    assert after == before
+    assert load(make(extract={"type": "made", "size": 2})).part_hashes != before
