@@ -97,15 +97,24 @@ class Cutter:
         batch_size: Source records per batch.
         encoder: Turns rows into what the writer takes as soon as they are there; frames stay frames.
         done: Batches of the run that were done before.
+        replay: Source records that come first and are loaded already: a batch ends behind them, and theirs are
+            numbered 0.
     """
 
     def __init__(
-        self, step_names: Sequence[str], batch_size: int, encoder: Encoder | None = None, *, done: int = 0
+        self,
+        step_names: Sequence[str],
+        batch_size: int,
+        encoder: Encoder | None = None,
+        *,
+        done: int = 0,
+        replay: int = 0,
     ) -> None:
         self._names = list(step_names)
         self._size = batch_size
         self._encoder = encoder
         self._seq = done
+        self._replay = replay
         self._pending = self._empty()
 
     def _empty(self) -> _Pending:
@@ -116,7 +125,7 @@ class Cutter:
         taken = 0
         view = ChunkView(chunk)
         while True:
-            room = self._size - self._pending.extracted
+            room = self._limit - self._pending.extracted
             end = min(taken + room, chunk.size)
             self._take(view, taken, end)
             done = end == chunk.size
@@ -126,7 +135,7 @@ class Cutter:
                 else {"at": chunk.start["at"], "skip": chunk.start["skip"] + end}
             )
             taken = end
-            if self._pending.extracted >= self._size:
+            if self._pending.extracted >= self._limit:
                 yield self._emit()
             if done:
                 return
@@ -140,6 +149,10 @@ class Cutter:
         """Yield the last, shorter batch, if there is one."""
         if self._pending.seen and (self._pending.extracted or not self._seq):
             yield self._emit()
+
+    @property
+    def _limit(self) -> int:
+        return min(self._size, self._replay) if self._replay else self._size
 
     def _take(self, view: ChunkView, start: int, end: int) -> None:
         pending = self._pending
@@ -164,7 +177,11 @@ class Cutter:
 
     def _emit(self) -> Cut:
         pending, self._pending = self._pending, self._empty()
-        self._seq += 1
+        seq = 0
+        if self._replay:
+            self._replay -= pending.extracted
+        else:
+            seq = self._seq = self._seq + 1
         counts = Counts(
             extracted=pending.extracted,
             added=sum(step.added for step in pending.steps),
@@ -172,7 +189,7 @@ class Cutter:
             rejected=len(pending.rejections),
         )
         batch = self._joined(pending)
-        batch.position, batch.seq, batch.locate = pending.position, self._seq, _locator(pending.origins)
+        batch.position, batch.seq, batch.locate = pending.position, seq, _locator(pending.origins)
         return Cut(batch, counts, pending.steps, pending.rejections, pending.refused, pending.origins)
 
     def _joined(self, pending: _Pending) -> Batch:

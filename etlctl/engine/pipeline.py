@@ -178,10 +178,11 @@ class Pipeline:
     ) -> None:
         beginning, _ = await asyncio.shield(opening)
         encoder = beginning.writer.encoder() if beginning.writer is not None else None
-        done = 0 if beginning.replayed else beginning.seq
-        cutter = Cutter([step.name for step in self._plan.steps], self._settings.batch_size, encoder, done=done)
+        replay = self.account.counts.extracted if beginning.replayed else 0
+        names = [step.name for step in self._plan.steps]
+        cutter = Cutter(names, self._settings.batch_size, encoder, done=beginning.seq, replay=replay)
         contexts = [self._services.ctx.shared_with(StepContext, step=step.name) for step in self._plan.steps]
-        before = Cutter([], self._unit_size()) if self._whole else None
+        before = Cutter([], self._unit_size(), replay=replay) if self._whole else None
         memory = self._services.memory
         memory.watch("the batch that is being put together (batch_size)", cutter.size)
         if before is not None:

@@ -49,11 +49,12 @@ class WriteStage:
         self._last: CommitToken | None = None
         self._durable = True
         self._clean = True
+        self._replayed = 0
         account.restore(beginning.account)
 
     async def take(self, cut: Cut) -> None:
         """Handle one batch to its end: when this returns, it is loaded, accounted for and, if possible, durable."""
-        if cut.batch.seq <= self._beginning.seq:
+        if not cut.batch.seq:
             self._recognise(cut)
             return
         progress, seq, counts = self._services.progress, cut.batch.seq, self._account.counts
@@ -79,7 +80,9 @@ class WriteStage:
             LimitError: Too many records were rejected; nothing more was published.
             FatalError: The account does not balance.
         """
-        account, writer = self._account, self._writer
+        account, writer, beginning = self._account, self._writer, self._beginning
+        if beginning.replayed and self._replayed < beginning.account["counts"]["extracted"]:
+            raise _source_changed(f"it has {self._replayed:,} records now, and more of it were loaded")
         account.check_budget(self._settings.budget, final=True)
         account.check_threshold(self._settings.recovery.error_threshold, final=True)
         account.verify_steps()
@@ -117,13 +120,12 @@ class WriteStage:
             await self._writer.close()
 
     def _recognise(self, cut: Cut) -> None:
-        """A batch that is in the destination already was read again because a step remembers: it must be the same."""
+        """Records that are loaded already were read again because a step remembers: they must be the same."""
         beginning = self._beginning
-        if cut.batch.seq == beginning.seq and cut.batch.position != beginning.position:
-            raise StateError(
-                f"batch {cut.batch.seq:,} does not end where it ended when it was loaded: the source was changed, so "
-                "the rest of it cannot be told from the beginning",
-                help="bring the source back, or begin anew with: etlctl run … --restart",
+        self._replayed += cut.counts.extracted
+        if self._replayed == self._account.counts.extracted and cut.batch.position != beginning.position:
+            raise _source_changed(
+                f"the first {self._replayed:,} records do not end where they ended when they were loaded"
             )
 
     async def _load(self, cut: Cut) -> None:
@@ -219,3 +221,10 @@ class WriteStage:
         if self._writer is None:
             raise FatalError("there is no destination to write to")
         return self._writer
+
+
+def _source_changed(how: str) -> StateError:
+    return StateError(
+        f"the source was changed since the run stopped: {how}",
+        help="bring the source back, or begin anew with: etlctl run … --restart",
+    )

@@ -113,6 +113,41 @@ def test_crash_anywhere_then_resume_is_an_uninterrupted_run(
     assert mine == [{**step.to_dict(), "seconds": 0, "form": ""} for step in wanted.steps]
 
 
+@hypothesis_settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    batches=st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    form=st.sampled_from(["rows", "frame"]),
+    unique=st.booleans(),
+)
+def test_attempts_may_have_other_batch_sizes(sizes, batches, form, unique) -> None:
+    operations = [Twice(), UniqueCheck(fields=("n",))] if unique else [RefuseTens(), DropEven()]
+
+    async def all_of_it():
+        straight, plain = Bank(refuse=(3,)), Book()
+        wanted = await run(banked(sizes, operations, bank=straight, form=form, bad=[5]), plain, batch_size=4)
+        bank, book, result = Bank(refuse=(3,)), Book(), None
+        for batch in batches:
+            bank.calls = {}
+            bank.after["commit", 2] = KilledError()
+            the_plan = banked(sizes, operations, bank=bank, form=form, bad=[5])
+            result = await run_killed(the_plan, book, batch_size=batch)
+            bank.after = {}
+            if result is not None:
+                break
+            book = following(book)
+        if result is None:
+            result = await run(banked(sizes, operations, bank=bank, form=form, bad=[5]), book, batch_size=3)
+        return straight, plain, wanted, bank, book, result
+
+    straight, plain, wanted, bank, book, result = asyncio.run(all_of_it())
+    assert result.status is wanted.status, result.error
+    assert bank.rows == straight.rows
+    # Ordinals are those of the batches; letters of one batch are kept stage by stage.
+    assert sorted(str(letter.raw) for letter in book.letters) == sorted(str(letter.raw) for letter in plain.letters)
+    assert result.counts == wanted.counts
+
+
 class KilledError(BaseException):
     """Stands for a kill: no handler of the engine gets to say anything to the ledger."""
 
