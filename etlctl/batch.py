@@ -115,6 +115,16 @@ class Batch:
         """Make a batch in frame form."""
         return cls(None, frame, position, rejected=rejected, locate=locate)
 
+    @classmethod
+    def of_position(cls, position: Position) -> Batch:
+        """Return no records, just a place to come back to: extractors give one where a position has more to say."""
+        return cls(None, None, position)
+
+    @property
+    def is_position(self) -> bool:
+        """Tell whether this is only a place to come back to."""
+        return self.records is None and self.frame is None and self.encoded is None
+
     def __len__(self) -> int:
         if self.encoded is not None:
             return sum(part.records + len(part.rejected) for part in self.encoded)

@@ -14,7 +14,7 @@ from etlctl.kit.codecs import READABLE, Readable, format_of, reader_for
 from etlctl.kit.codecs.reading import Chunk, FormatReader
 from etlctl.kit.codecs.transcoding import encoding_problem
 from etlctl.kit.compression import Compression, strip_suffix
-from etlctl.kit.file_position import FilePosition, find_place
+from etlctl.kit.file_position import FilePosition, check_trace, find_place, trace_of
 from etlctl.kit.read_ahead import read_ahead
 from etlctl.kit.sources import OpenSource, find_files, open_sources
 from etlctl.kit.stdin import stdin_source
@@ -225,16 +225,21 @@ class File(Extractor):
             source = sources[index]
             reader = self._reader(source, ctx)
             try:
+                if index == place.index:
+                    check_trace(ctx.position, source.path, source.name)
+                trace = trace_of(source.path)
+                if start is None and trace is not None:
+                    yield Batch.of_position(FilePosition(source.name, index, None, trace).to_json())
                 with closing(reader.chunks(source, start)) as chunks:  # type: ignore[type-var]
                     for chunk in chunks:
-                        yield self._batch(chunk, source, index, ctx)
+                        yield self._batch(chunk, FilePosition(source.name, index, chunk.next, trace), ctx)
                         del chunk
             except OSError as error:
                 raise _unreadable(source.name, error) from error
             start = None
 
-    def _batch(self, chunk: Chunk, source: OpenSource, index: int, ctx: ReadContext) -> Batch:
-        name = source.name
+    def _batch(self, chunk: Chunk, position: FilePosition, ctx: ReadContext) -> Batch:
+        name = position.file
         rejected = [
             Rejection(
                 index=piece.index,
@@ -255,8 +260,7 @@ class File(Extractor):
             )
         line_of = chunk.line_of
         locate = None if line_of is None else lambda record: f"{name}:{line_of(record)}"
-        position = FilePosition(name, index, chunk.next).to_json()
-        return Batch(chunk.records, chunk.frame, position, rejected=rejected, locate=locate)
+        return Batch(chunk.records, chunk.frame, position.to_json(), rejected=rejected, locate=locate)
 
     def _sources(self, base_dir: Path, stop: threading.Event) -> list[OpenSource]:
         if self.paths == ["-"]:

@@ -41,6 +41,9 @@ async def read_chunks(
     try:
         with attributed(ctx.step):
             async for chunk in chunks:
+                if chunk.is_position:
+                    start = chunk.position
+                    continue
                 size = len(chunk) + len(chunk.rejected)
                 if skip and skip >= size:
                     skip -= size

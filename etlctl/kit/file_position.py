@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from etlctl.errors import FatalError
 
 _VERSION = 1
+_PART = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +21,65 @@ class FilePosition:
     Attributes:
         file: Name of the file.
         index: Its 0-based place in the list at that time.
-        token: Where to go on in it; what the reader of its format made of it.
+        token: Where to go on in it; what the reader of its format made of it. None: its beginning.
+        trace: How the file is recognised; None when it cannot be.
     """
 
     file: str
     index: int
-    token: Mapping[str, Any]
+    token: Mapping[str, Any] | None
+    trace: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the place as a JSON value."""
-        return {"v": _VERSION, "file": self.file, "index": self.index, "at": dict(self.token)}
+        at = dict(self.token) if self.token is not None else None
+        place = {"v": _VERSION, "file": self.file, "index": self.index, "at": at}
+        return place if self.trace is None else {**place, "trace": dict(self.trace)}
+
+
+def trace_of(path: Path | None) -> dict[str, Any] | None:
+    """Return how a file is recognised later, even if more was added at its end; None when there is no file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if path is None:
+        return None
+    size = path.stat().st_size
+    return {"size": size, "ends": _ends(path, size)}
+
+
+def check_trace(position: Mapping[str, Any] | None, path: Path | None, name: str) -> None:
+    """Make sure that a file is still the one in which reading stood; it may have grown.
+
+    Args:
+        position: What ``FilePosition.to_json`` gave.
+        path: The file of today.
+        name: What messages call it.
+
+    Raises:
+        FatalError: It is another one.
+        OSError: It cannot be read.
+    """
+    trace = (position or {}).get("trace")
+    if trace is None or path is None:
+        return
+    size = path.stat().st_size
+    if size < trace["size"] or _ends(path, trace["size"]) != trace["ends"]:
+        raise FatalError(
+            f"{name} is not the file any more in which this run stopped: it was {trace['size']:,} bytes long and is "
+            f"{size:,} now, with other content; the rest of it would be mixed with what was loaded of the old one",
+            help="put the old file back and resume, or begin anew: etlctl run … --restart (what was loaded stays)",
+        )
+
+
+def _ends(path: Path, size: int) -> str:
+    """Return a checksum of the first and the last part of the first ``size`` bytes of a file."""
+    with path.open("rb") as file:
+        first = file.read(min(size, _PART))
+        file.seek(max(0, size - _PART))
+        last = file.read(min(size, _PART))
+    return hashlib.blake2b(first + last, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

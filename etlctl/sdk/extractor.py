@@ -25,6 +25,8 @@ class Extractor(Component):
     def read(self, ctx: ReadContext) -> AsyncIterator[Batch]:
         """Yield batches from ``ctx.position`` on, of any size: the engine cuts and joins them.
 
+        ``Batch.of_position`` has no records and only says where reading can begin from here on.
+
         Raises:
             RetryableError: The source may answer later.
             FatalError: It will not.

@@ -264,7 +264,7 @@ async def test_compression_by_option_and_members_of_archives(tmp_path: Path) -> 
         archive.writestr("export.txt", "a\n1\n")
     batches = await read(tmp_path, path="one.csv.zip")
     assert records(batches) == [{"a": "1"}]
-    assert batches[0].locate(0) == "one.csv.zip/export.txt:2"
+    assert batches[-1].locate(0) == "one.csv.zip/export.txt:2"
     with zipfile.ZipFile(tmp_path / "one.csv.zip", "a") as archive:
         archive.writestr("b.txt", "")
     with pytest.raises(FatalError, match=r"one\.csv\.zip holds no json file; it holds b\.txt, export\.txt"):

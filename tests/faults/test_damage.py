@@ -219,6 +219,30 @@ def test_a_replace_by_nothing_or_by_little_is_refused(shop: Shop, tmp_path: Path
     assert sum(target.read(folder).values()) == 0
 
 
+@pytest.mark.parametrize("change", ["replaced", "grown"])
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_source_that_is_another_one_is_not_mixed_in(shop: Shop, tmp_path: Path, at: int, change: str) -> None:
+    folder = write_contract(tmp_path, INSERT, mode="streaming")
+    prepare(INSERT, folder)
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault=f"load.after_commit:{at}=kill").killed
+    source = folder / "in" / f"part-{0 if at == 1 else 3}.csv"
+    content = source.read_bytes()
+    if change == "replaced":
+        source.write_bytes(content.replace(b"keep", b"kept"))
+        refused = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+        assert refused.code == 1, refused.err
+        assert f"in/{source.name} is not the file any more in which this run stopped" in refused.err
+        source.write_bytes(content)
+    else:
+        source.write_bytes(content + b"900,900,keep,2026-01-01\r\n")
+    done = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert done.code == 4, done.err
+    if change == "replaced":
+        check_equality(tmp_path, INSERT)
+    else:
+        assert INSERT.read(folder)[900] == 1
+
+
 def test_a_memory_limit_ends_the_run_cleanly_and_it_can_be_resumed(shop: Shop, tmp_path: Path) -> None:
     folder = write_contract(tmp_path, INSERT, mode="streaming", extract="max_memory_mb: 64\n")
     prepare(INSERT, folder)
