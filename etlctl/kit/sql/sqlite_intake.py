@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -69,6 +69,8 @@ class Intake:
             _check_names(block.columns)
         if not self._job.method.keyed:
             return blocks, refusals
+        if table is None or batch.frame is not None:
+            self._refuse_unknown_key(blocks)
         kept = []
         for block in blocks:
             block, without_key = self._with_key(block)  # noqa: PLW2901
@@ -76,6 +78,16 @@ class Intake:
             if len(block):
                 kept.append(block)
         return kept, refusals
+
+    def _refuse_unknown_key(self, blocks: Sequence[Block]) -> None:
+        """A key that no record of a whole table has is a mistake in the contract, not one of each record."""
+        names = {name: None for block in blocks for name in block.columns}
+        unknown = [key for key in self._job.key if key not in names] if blocks else []
+        if unknown:
+            raise FatalError(
+                f"no record has the field {unknown[0]!r}, which primary_key names; nothing was loaded",
+                help=f"correct primary_key in load.yaml; fields here: {', '.join(names)}",
+            )
 
     def _blocks(self, batch: Batch, table: Table | None) -> tuple[list[Block], Refusals]:
         if batch.frame is not None:

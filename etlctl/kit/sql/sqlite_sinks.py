@@ -76,11 +76,12 @@ class Direct(Sink):
     def write(self, batch: Batch) -> Refusals:
         """Take a batch."""
         blocks, refusals = self._intake.read(batch, self._target)
+        if self._target is None and blocks:
+            # Another run may have made it since; in this transaction nobody can.
+            self._target = find_target(self._database, self._job)
         if self._target is None:
             if not blocks:
                 return refusals
-            if not self._job.makes_table:
-                raise no_table(self._database, self._job)
             self._target = made_table(self._database, self._intake, self._job, self._job.table, blocks)
         fitted, added, unfit = self._intake.fit(blocks, self._target)
         if added:

@@ -10,7 +10,7 @@ from etlctl.kit.sql.methods import Method, listed, quoted
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_dml import Loading
 from etlctl.kit.sql.sqlite_intake import Job
-from etlctl.kit.sql.sqlite_sinks import Guard, Sink, made_table
+from etlctl.kit.sql.sqlite_sinks import Guard, Sink, find_target, made_table
 from etlctl.kit.sql.sqlite_table import Column, Table, add_columns, copy_form, drop_table, existing_table, read_table
 
 _OWN_ID = "_etlctl_auto"
@@ -106,10 +106,8 @@ class Shadow(Sink):
             fault("publish.during")
             return
         if self._job.method is Method.upsert:
-            raise FatalError(
-                f"table {target.name!r} was made by someone else while this run was going on; nothing was published",
-                help="run again, and the records go into the table that is there now",
-            )
+            self._merge(self._stage)
+            return
         if self._job.method.replaces:
             guard(self._before(target, counted=counted), self._count(self._name))
             self._database.execute(f"DELETE FROM {quoted(target.name)}")
@@ -117,6 +115,23 @@ class Shadow(Sink):
         columns = [column for column in self._stage.columns if column.name not in _RESERVED]
         add_columns(self._database, target, columns)
         self._move(self._stage, target.widened(columns))
+        fault("publish.during")
+        drop_table(self._database, self._name)
+
+    def _merge(self, stage: Table) -> None:
+        """Upsert into a table that another run has made since this one began."""
+        target = find_target(self._database, self._job)
+        if target is None:
+            return
+        columns = [column for column in stage.columns if column.name not in _RESERVED]
+        add_columns(self._database, target, columns)
+        names = [column.name for column in columns if not column.generated]
+        keys = {name.lower() for name in self._job.key}
+        changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name.lower() not in keys)
+        self._database.execute(
+            f"INSERT INTO {quoted(target.name)} ({listed(names)}) SELECT {listed(names)} FROM {quoted(self._name)} "
+            f"WHERE true ON CONFLICT ({listed(self._job.key)}) DO {'UPDATE SET ' + changes if changes else 'NOTHING'}"
+        )
         fault("publish.during")
         drop_table(self._database, self._name)
 
