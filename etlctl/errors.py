@@ -17,7 +17,8 @@ EtlctlError
 │  ├─ NotInLedgerError      no such run, dead letter or checkpoint            exit 2
 │  ├─ RunBusyError          another process holds the stream or the run key   exit 75
 │  ├─ FencedError           another process has taken the run over            exit 7
-│  └─ CheckpointError       damaged, of another contract, ahead of the data   exit 7
+│  ├─ CheckpointError       damaged, of another contract, ahead of the data   exit 7
+│  └─ ResumeRefused         carrying on would mix or double; says what to do  exit 7
 ├─ RunStopped               a signal or a caller stopped the run              exit 130, 143
 └─ ServiceError             an HTTP answer of the service
 """
@@ -183,6 +184,10 @@ class FencedError(StateError):
 
 class CheckpointError(StateError):
     """A checkpoint cannot be gone by: damaged, of another contract, or ahead of what the destination holds."""
+
+
+class ResumeRefused(StateError):  # noqa: N818
+    """Carrying on, or beginning anew, would mix or double records; the help says what to do instead."""
 
 
 class RunStopped(EtlctlError):  # noqa: N818

@@ -108,7 +108,10 @@ def arm(text: str | None) -> None:
     _plan = _Plan(text) if text else None
 
 
-arm(os.environ.get(VARIABLE))
+try:
+    arm(os.environ.get(VARIABLE))
+except ValueError as _wrong:
+    raise SystemExit(f"error: {_wrong}") from None
 
 
 def reached() -> dict[str, int]:

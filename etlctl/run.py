@@ -25,6 +25,10 @@ class RunStatus(StrEnum):
         return self in {RunStatus.succeeded, RunStatus.partial}
 
 
+_SAY_WHAT_TO_DO = frozenset({"CheckpointError", "FencedError", "ResumeRefused", "RunBusyError"})
+"""Errors that resuming again only meets again; their help says what to do."""
+
+
 class ProcessingMode(StrEnum):
     """How far reading, transforming and loading overlap."""
 
@@ -277,7 +281,7 @@ class RunResult(Mapping[str, Any]):
     @property
     def resume_command(self) -> str | None:
         """The command that carries on, for a run that did not finish and can be resumed."""
-        if self.success or self.checkpoint_id is None:
+        if self.success or self.checkpoint_id is None or self.error_type in _SAY_WHAT_TO_DO:
             return None
         return f"etlctl resume --checkpoint {self.checkpoint_id}"
 

@@ -100,6 +100,8 @@ def load_contract(
         first = f"{errors[0].code} {errors[0].message}"
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         help_ = f"'etlctl validate {shown_path(Path(path))}' shows every problem with its place"
+        if errors[0].code == Code.missing_parameter and errors[0].help:
+            help_ = errors[0].help
         message = f"contract {shown_path(Path(path))} does not hold: {first}{more}"
         raise ContractError(message, checked.diagnostics, help=help_)
     return finished(checked, Path(path))

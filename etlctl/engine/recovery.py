@@ -16,7 +16,7 @@ from etlctl.checkpoint import Checkpoint
 from etlctl.engine.attribution import attributed
 from etlctl.engine.journal import Journal
 from etlctl.engine.options import Claim, RunPlan, RunSettings
-from etlctl.errors import CheckpointError, FatalError, StateError
+from etlctl.errors import CheckpointError, FatalError, ResumeRefused
 from etlctl.run import ProcessingMode
 from etlctl.sdk.context import ReadContext, WriteContext
 from etlctl.sdk.loader import CommitToken, Loader, Writer
@@ -138,6 +138,8 @@ class Opening:
         found = ours.seq if ours is not None else 0
         if found < checkpoint.seq and not (ours is not None and ours.finished):
             raise _lost(checkpoint.id, checkpoint.seq, found)
+        if ours is None and token is not None and claim.checkpoint_lost:
+            raise _damaged(checkpoint.id)
         if ours is None:
             self._refuse_half_done(token)
         return ours
@@ -207,7 +209,7 @@ class Opening:
         """Beginning anew would double what an unfinished run has left in the destination for everybody to see."""
         if token is None or token.finished or not token.visible or not token.seq or self._settings.restart:
             return
-        raise StateError(
+        raise ResumeRefused(
             f"run {token.run} of {token.stream} stopped after batch {token.seq:,}, and its records are in the "
             "destination: a new run would load them a second time",
             help=f"carry on with it: etlctl resume --checkpoint {token.run}; or, if they may come twice or were "
@@ -215,9 +217,9 @@ class Opening:
         )
 
 
-def _edited(claim: Claim, checkpoint_id: str) -> StateError:
+def _edited(claim: Claim, checkpoint_id: str) -> ResumeRefused:
     changed = " and ".join(claim.edited)
-    return StateError(
+    return ResumeRefused(
         f"the contract was edited since run {claim.run_id} stopped: {changed} changed; the rest would be loaded by "
         "other rules than the beginning",
         help=f"undo the change, or accept it: etlctl resume --checkpoint {checkpoint_id} --accept-changes",
@@ -226,8 +228,8 @@ def _edited(claim: Claim, checkpoint_id: str) -> StateError:
 
 def _damaged(checkpoint_id: str) -> CheckpointError:
     return CheckpointError(
-        f"checkpoint {checkpoint_id} is damaged or gone, and the destination keeps no commit token of its own: nobody "
-        "knows how far the run came",
+        f"checkpoint {checkpoint_id} is damaged or gone, and the destination keeps no commit token of this run: nobody "
+        "knows how far it came",
         help="find out what the destination holds, then begin anew: etlctl run … --restart",
     )
 

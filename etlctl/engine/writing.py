@@ -13,7 +13,7 @@ from etlctl.engine.letters import LetterMaker
 from etlctl.engine.options import RunSettings
 from etlctl.engine.recovery import Beginning
 from etlctl.engine.services import Services
-from etlctl.errors import FatalError, RetryableError, StateError
+from etlctl.errors import FatalError, ResumeRefused, RetryableError
 from etlctl.faults import fault
 from etlctl.sdk.loader import CommitToken, Writer
 
@@ -223,8 +223,8 @@ class WriteStage:
         return self._writer
 
 
-def _source_changed(how: str) -> StateError:
-    return StateError(
+def _source_changed(how: str) -> ResumeRefused:
+    return ResumeRefused(
         f"the source was changed since the run stopped: {how}",
         help="bring the source back, or begin anew with: etlctl run … --restart",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,9 +152,13 @@ class RunKeeper:
     def finish_run(self, result: RunResult) -> None:
         """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done."""
         recorder = self._recording()
+        if not result.success and self._checkpoint is not None and self._checkpoint.error is None:
+            with suppress(StateError):  # why the run failed matters more
+                recorder.save_checkpoint(self._checkpoint.moved(error=result.error))
         recorder.finish_run(replace(result, run_key=self._run_key))
         if result.success:
             recorder.delete_checkpoint()
+            recorder.delete_stale_checkpoints()
 
     # What the orchestrator calls
 

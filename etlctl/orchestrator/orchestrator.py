@@ -175,6 +175,8 @@ class ETLOrchestrator:
             stop=stop,
         )
         result = await execute(contract, settings, around)
+        if result.reused and options.restart:
+            self._warn("--restart does not repeat a run key that has finished: give the run another key")
         return await asyncio.to_thread(keeper.close, result)
 
     async def run_streaming(self, batch_size: int | None = None, **options: Any) -> RunResult:

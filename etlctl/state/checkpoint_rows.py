@@ -61,8 +61,15 @@ class CheckpointRows(LedgerPart):
         values: dict[str, Any] = {"id": checkpoint_form.check_id(checkpoint_id)}
         with self.store.transaction() as connection:
             if fence is None:
-                return connection.run(statements.DELETE_CHECKPOINT, values) == 1
+                forgotten = connection.run(statements.FORGET_CHECKPOINT, values) > 0
+                return connection.run(statements.DELETE_CHECKPOINT, values) == 1 or forgotten
             return connection.run(statements.DELETE_CHECKPOINT_FENCED, {**values, "fence": fence}) == 1
+
+    def delete_stale_checkpoints(self, stream: str, run_id: str, fence: int) -> None:
+        """Delete the checkpoints that other runs of a stream left, once a newer run has done the work."""
+        values = {"stream": stream, "run_id": run_id, "fence": fence}
+        with self.store.transaction() as connection:
+            connection.run(statements.DELETE_STALE_CHECKPOINTS, values)
 
 
 def _checkpoint(row: Mapping[str, Any], where: str) -> Checkpoint:

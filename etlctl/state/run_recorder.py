@@ -141,6 +141,19 @@ class RunRecorder:
             self._ledger.check_run(self._claim.run_id, self._claim.fence)
         return self._checkpoints.delete_checkpoint(self._checkpoint_id, fence=self._fence)
 
+    def delete_stale_checkpoints(self) -> None:
+        """Delete the checkpoints that other runs of the stream left: this one has done the work anew."""
+        if self._claim is None:
+            return
+        stream, run_id, fence = self._start.stream, self._claim.run_id, self._claim.fence
+        self._ledger.delete_stale_checkpoints(stream, run_id, fence)
+        if self._checkpoints is self._ledger:
+            return
+        for entry in self._checkpoints.checkpoints(self._start.contract):
+            found = entry.checkpoint
+            if found is not None and found.stream == stream and found.run_id != run_id:
+                self._checkpoints.delete_checkpoint(found.id, fence=fence)
+
     def finish_run(self, result: RunResult) -> None:
         """Record how the run ended, and give its lease back.
 

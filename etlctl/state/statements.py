@@ -230,6 +230,9 @@ SAVE_CHECKPOINT = (
 CHECKPOINT = f"SELECT * FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
 ALL_CHECKPOINTS = f"SELECT * FROM {CHECKPOINTS} ORDER BY updated_at DESC, id DESC"  # noqa: S608
 DELETE_CHECKPOINT = f"DELETE FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
+DELETE_STALE_CHECKPOINTS = f"DELETE FROM {CHECKPOINTS} WHERE stream = :stream AND run_id <> :run_id AND fence <= :fence"  # noqa: S608
+FORGET_CHECKPOINT = f"UPDATE {RUNS} SET checkpoint_id = NULL WHERE checkpoint_id = :id"  # noqa: S608
+"""A run whose checkpoint was deleted on purpose cannot be resumed by its name any more."""
 DELETE_CHECKPOINT_FENCED = DELETE_CHECKPOINT + _SAME_FENCE
 
 SET_CURSOR = _insert(CURSORS, CURSOR_COLUMNS) + _or_overwrite(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,3 +248,17 @@ def test_a_file_that_does_not_do_is_a_usage_error_and_nothing_runs(tmp_path: Pat
     assert not (folder / "out.jsonl").exists()
     if arguments == ("twice.yaml",):
         assert "parameter sets 1 and 3 are equal (n=1)" in answer.err
+
+
+@pytest.mark.parametrize("mode", ["full", "streaming"])
+@pytest.mark.parametrize("method", ["insert", "upsert"])
+def test_sets_that_all_make_the_one_table_they_fill(tmp_path: Path, method: str, mode: str) -> None:
+    folder = workspace(tmp_path, 8)
+    (folder / "load.yaml").write_text(
+        f"type: sqlite\npath: out.db\ntable: t\ncreate_table: true\nwrite_method: {method}\nprimary_key: a\n"
+    )
+    (tmp_path / "sets.yaml").write_text("".join(f"- {{n: {number}}}\n" for number in range(8)))
+    answer = etlctl(tmp_path, "run", "contracts/c", "--param-file", "sets.yaml", "--concurrency", "8", "--mode", mode)
+    assert answer.code == 0, answer.err
+    with closing(sqlite3.connect(folder / "out.db")) as database:
+        assert database.execute("SELECT count(*), count(DISTINCT a) FROM t").fetchone() == (16, 16)

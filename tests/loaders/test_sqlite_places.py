@@ -229,3 +229,21 @@ async def test_a_dry_run_touches_nothing(tmp_path: Path) -> None:
     assert (await writer.write(batch_of(numbered(0, 2), 1))).records == 2
     assert (await writer.finish()).records == 2
     assert not (tmp_path / "x.db").exists()
+
+
+@pytest.mark.parametrize("form", ["rows", "frame"])
+def test_a_key_that_no_record_has_is_one_mistake_and_not_one_of_each_record(tmp_path: Path, form: str) -> None:
+    loader = Sqlite(path="o.db", table="t", create_table=True, write_method="upsert", primary_key="nope")
+    content = [{"id": 1}, {"id": 2}]
+    batch = batch_of(content if form == "rows" else pl.DataFrame(content), 1)
+
+    async def go() -> None:
+        writer = await loader.open(context(tmp_path))
+        await writer.committed()
+        try:
+            await writer.write(batch)
+        finally:
+            await writer.abort()
+
+    with pytest.raises(FatalError, match="no record has the field 'nope', which primary_key names"):
+        asyncio.run(go())
