@@ -14,7 +14,7 @@ from etlctl.kit.codecs import READABLE, Readable, format_of, reader_for
 from etlctl.kit.codecs.reading import Chunk, FormatReader
 from etlctl.kit.codecs.transcoding import encoding_problem
 from etlctl.kit.compression import Compression, strip_suffix
-from etlctl.kit.file_position import FilePosition, check_trace, find_place, trace_of
+from etlctl.kit.file_position import STDIN, FilePosition, check_trace, done_mark, find_place, trace_of
 from etlctl.kit.read_ahead import read_ahead
 from etlctl.kit.sources import OpenSource, find_files, open_sources
 from etlctl.kit.stdin import stdin_source
@@ -219,7 +219,8 @@ class File(Extractor):
 
     def _batches(self, ctx: ReadContext, stop: threading.Event) -> Iterator[Batch]:
         sources = self._sources(ctx.base_dir, stop)
-        place = find_place(ctx.position, [source.name for source in sources], ctx.warn)
+        place = find_place(ctx.position, {source.name: source.path for source in sources}, ctx.warn)
+        done = "".join(done_mark(source.name, trace_of(source.path)) for source in sources[: place.index])
         start = place.token
         for index in range(place.index, len(sources)):
             source = sources[index]
@@ -228,18 +229,19 @@ class File(Extractor):
                 if index == place.index:
                     check_trace(ctx.position, source.path, source.name)
                 trace = trace_of(source.path)
-                if start is None and trace is not None:
-                    yield Batch.of_position(FilePosition(source.name, index, None, trace).to_json())
+                name = source.name if source.path is not None else STDIN
+                if start is None:
+                    yield Batch.of_position(FilePosition(name, index, None, trace, done).to_json())
                 with closing(reader.chunks(source, start)) as chunks:  # type: ignore[type-var]
                     for chunk in chunks:
-                        yield self._batch(chunk, FilePosition(source.name, index, chunk.next, trace), ctx)
+                        yield self._batch(chunk, source.name, FilePosition(name, index, chunk.next, trace, done), ctx)
                         del chunk
             except OSError as error:
                 raise _unreadable(source.name, error) from error
             start = None
+            done += done_mark(source.name, trace)
 
-    def _batch(self, chunk: Chunk, position: FilePosition, ctx: ReadContext) -> Batch:
-        name = position.file
+    def _batch(self, chunk: Chunk, name: str, position: FilePosition, ctx: ReadContext) -> Batch:
         rejected = [
             Rejection(
                 index=piece.index,

@@ -1,4 +1,4 @@
-"""The same job written by hand: Polars for the seven operations, ``executemany`` into SQLite, 50,000 rows a transaction.
+"""The same job written by hand: Polars for the seven operations, ``executemany`` into SQLite, 50,000 rows a commit.
 
 No tokens, no checkpoints, no dead letters: what a person would write in ten minutes.
 """

@@ -150,7 +150,8 @@ def resume(
     param: Params = None,
     accept_changes: AcceptChanges = False,
     contract: Annotated[
-        Path | None, typer.Option("--contract", help="Where the contract is now, if it was moved.")
+        Path | None,
+        typer.Option("--contract", help="Where the contract is, if it was moved or the ledger lost."),
     ] = None,
     json: AsJson = False,
     quiet: Quiet = False,

@@ -13,6 +13,7 @@ from etlctl.catalog.workspace import find_workspace
 from etlctl.cli import output
 from etlctl.cli.progress import progress_display
 from etlctl.cli.signals import run_until_signal
+from etlctl.errors import NotInLedgerError
 from etlctl.orchestrator import ETLOrchestrator
 from etlctl.run import RunResult
 
@@ -55,6 +56,13 @@ def resumed(
         if found.finished is not None:
             return found.finished
         contract = Path(found.contract_path)
+        if not contract.exists():
+            raise NotInLedgerError(
+                f"the contract of {checkpoint} is not at {contract} any more",
+                help=f"etlctl resume --checkpoint {checkpoint} --contract PATH, with the place where it is now",
+            )
+    else:
+        options = {**options, "lost_ledger": True}
     options = {**options, "checkpoint_id": checkpoint, "resume": True}
     return watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet)
 

@@ -178,6 +178,7 @@ class RunSettings:
         restart: Begin anew although an unfinished run has left records in the destination.
         accept_changes: Resume although the contract was edited.
         refuse_edited: Never begin anew by the edited contract instead, even if nothing can be seen yet.
+        unknown_run: The ledger does not know the run to resume: only the destination's own token can be gone by.
         checkpoint_id: What to resume the run by, should it not finish; None: it cannot be resumed.
         commit_interval: Batches between two durable commits; None: whenever it pays.
         position: Where to start, for a run without a ledger; None is the beginning.
@@ -199,6 +200,7 @@ class RunSettings:
     restart: bool = False
     accept_changes: bool = False
     refuse_edited: bool = False
+    unknown_run: bool = False
     checkpoint_id: str | None = None
     commit_interval: int | None = None
     position: Position | None = None

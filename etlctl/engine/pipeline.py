@@ -21,7 +21,7 @@ from etlctl.engine.cutter import Cut, Cutter
 from etlctl.engine.letters import LetterMaker
 from etlctl.engine.memory import size_of
 from etlctl.engine.options import RunPlan, RunSettings
-from etlctl.engine.reading import read_chunks
+from etlctl.engine.reading import probe, read_chunks
 from etlctl.engine.recovery import Beginning, Opening
 from etlctl.engine.services import Services
 from etlctl.engine.writing import WriteStage
@@ -151,6 +151,8 @@ class Pipeline:
             beginning, _ = await opening
             if not beginning.replayed:
                 position, done = beginning.position, self.account.counts.extracted
+            elif beginning.position is not None:
+                await probe(self._plan.extractor, ctx, beginning.position)
         limit = max(settings.max_records - done, 0) if settings.max_records is not None else None
         fault("read.before")
         began = time.perf_counter()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from etlctl.batch import Batch, Position
 from etlctl.engine.attribution import attributed
 from etlctl.engine.retrying import Retrying
+from etlctl.errors import ResumeRefused
 from etlctl.sdk.context import ReadContext
 from etlctl.sdk.extractor import Extractor
 
@@ -56,8 +57,28 @@ async def read_chunks(
                     return
                 left = left - (size - skip) if left is not None else None
                 start, skip = chunk.position, 0
+        if skip:
+            raise ResumeRefused(
+                "the source was changed since the run stopped: it ends before the place where the run would go on",
+                help="bring the source back, or begin anew with: etlctl run … --restart",
+            )
     finally:
         await chunks.close()
+
+
+async def probe(extractor: Extractor, ctx: ReadContext, position: Position) -> None:
+    """Make sure that the source can still be read on at a position, without reading on.
+
+    Raises:
+        ComponentError: It cannot: it is gone, or another one.
+    """
+    source = _Source(extractor, ctx, position["at"], None)
+    try:
+        with attributed(ctx.step):
+            async for _ in source:
+                return
+    finally:
+        await source.close()
 
 
 class _Source:

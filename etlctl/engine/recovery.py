@@ -138,7 +138,8 @@ class Opening:
         found = ours.seq if ours is not None else 0
         if found < checkpoint.seq and not (ours is not None and ours.finished):
             raise _lost(checkpoint.id, checkpoint.seq, found)
-        if ours is None and token is not None and claim.checkpoint_lost:
+        unknown = self._settings.unknown_run or token is not None
+        if ours is None and unknown and claim.checkpoint_lost and self._settings.refuse_edited:
             raise _damaged(checkpoint.id)
         if ours is None:
             self._refuse_half_done(token)
@@ -212,8 +213,8 @@ class Opening:
         raise ResumeRefused(
             f"run {token.run} of {token.stream} stopped after batch {token.seq:,}, and its records are in the "
             "destination: a new run would load them a second time",
-            help=f"carry on with it: etlctl resume --checkpoint {token.run}; or, if they may come twice or were "
-            "removed: etlctl run … --restart",
+            help=f"carry on with it: etlctl resume --checkpoint {token.run} (with --contract PATH should the ledger be "
+            "lost); or, if they may come twice or were removed: etlctl run … --restart",
         )
 
 

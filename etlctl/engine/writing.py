@@ -55,12 +55,15 @@ class WriteStage:
     async def take(self, cut: Cut) -> None:
         """Handle one batch to its end: when this returns, it is loaded, accounted for and, if possible, durable."""
         if not cut.batch.seq:
-            self._recognise(cut)
+            self._replayed += cut.counts.extracted  # loaded already, and shown again to a step that remembers
             return
         progress, seq, counts = self._services.progress, cut.batch.seq, self._account.counts
         progress.send("extract", seq, counts.extracted + cut.counts.extracted, counts.rejected)
         rejected = counts.rejected + cut.counts.rejected
         progress.send("transform", seq, counts.extracted + cut.counts.extracted, rejected)
+        if self._last is None and self._writer is not None:  # what the attempts before have rejected counts
+            self._account.check_budget(self._settings.budget)
+            self._account.check_threshold(self._settings.recovery.error_threshold)
         await self._journal.assure_lease()
         began = time.perf_counter()
         await self._load(cut)
@@ -118,15 +121,6 @@ class WriteStage:
         """Release the destination of a run that the ledger knows to be over."""
         if self._writer is not None:
             await self._writer.close()
-
-    def _recognise(self, cut: Cut) -> None:
-        """Records that are loaded already were read again because a step remembers: they must be the same."""
-        beginning = self._beginning
-        self._replayed += cut.counts.extracted
-        if self._replayed == self._account.counts.extracted and cut.batch.position != beginning.position:
-            raise _source_changed(
-                f"the first {self._replayed:,} records do not end where they ended when they were loaded"
-            )
 
     async def _load(self, cut: Cut) -> None:
         if self._writer is None:

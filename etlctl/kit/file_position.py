@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from etlctl.errors import FatalError
 
 _VERSION = 1
 _PART = 64 << 10
+_SHORT = 10
+STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +25,27 @@ class FilePosition:
         index: Its 0-based place in the list at that time.
         token: Where to go on in it; what the reader of its format made of it. None: its beginning.
         trace: How the file is recognised; None when it cannot be.
+        before: The files that are done, as ``done_mark`` tells them, one after the other.
     """
 
     file: str
     index: int
     token: Mapping[str, Any] | None
     trace: Mapping[str, Any] | None = None
+    before: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the place as a JSON value."""
         at = dict(self.token) if self.token is not None else None
         place = {"v": _VERSION, "file": self.file, "index": self.index, "at": at}
+        if self.before:
+            place["before"] = self.before
         return place if self.trace is None else {**place, "trace": dict(self.trace)}
+
+
+def done_mark(name: str, trace: Mapping[str, Any] | None) -> str:
+    """Return what a position says of a file that is done: a short hash of its name and one of its content."""
+    return _short(name) + _content(trace)
 
 
 def trace_of(path: Path | None) -> dict[str, Any] | None:
@@ -90,12 +101,14 @@ class Place:
     token: Mapping[str, Any] | None
 
 
-def find_place(position: Mapping[str, Any] | None, names: Sequence[str], warn: Callable[[str], None]) -> Place:
+def find_place(
+    position: Mapping[str, Any] | None, files: Mapping[str, Path | None], warn: Callable[[str], None]
+) -> Place:
     """Find a place again. The files before it in the list of today count as finished.
 
     Args:
         position: What ``FilePosition.to_json`` gave; None: the beginning.
-        names: Names of the files there are today, in reading order.
+        files: The files there are today by name, in reading order.
         warn: Told when files have come or gone before the place.
 
     Raises:
@@ -108,13 +121,48 @@ def find_place(position: Mapping[str, Any] | None, names: Sequence[str], warn: C
             f"the saved position has version {position.get('v')!r}, and this etlctl knows version {_VERSION}",
             help="resume with the etlctl that wrote it, or start the run anew",
         )
-    name, before = str(position["file"]), int(position["index"])
+    name, before, names = str(position["file"]), int(position["index"]), list(files)
+    if name == STDIN:
+        raise FatalError(
+            "standard input cannot be read from the middle: what was read of it is gone",
+            help="begin anew with the whole input: etlctl run … --restart (what was loaded stays), or read from a file",
+        )
     if name not in names:
         raise FatalError(
             f"{name}, the file in which this run stopped, is not there any more",
             help="put it back, or start the run anew without its checkpoint",
         )
     index = names.index(name)
-    if index > before:
-        warn(f"{index - before} file(s) that come before {name} are new since the run stopped; they are not read now")
+    done = str(position.get("before", ""))
+    finished = {done[at : at + _SHORT]: done[at + _SHORT : at + 2 * _SHORT] for at in range(0, len(done), 2 * _SHORT)}
+    if not finished and index == before:
+        return Place(index, position["at"])
+    _refuse_moved(name, {one: files[one] for one in names[index + 1 :]}, finished, set(map(_short, names)))
+    new = [one for one in names[:index] if _short(one) not in finished]
+    if new:
+        warn(f"{len(new)} file(s) that come before {name} are new since the run stopped; they are not read now")
     return Place(index, position["at"])
+
+
+def _refuse_moved(
+    name: str, later: Mapping[str, Path | None], finished: Mapping[str, str], today: Collection[str]
+) -> None:
+    """A file that was read under another name, or in another place, must not be read again."""
+    gone = {content for one, content in finished.items() if one not in today}
+    for one, path in later.items():
+        if _short(one) in finished or (gone and path is not None and _content(trace_of(path)) in gone):
+            raise FatalError(
+                f"{one} was read before {name} and comes after it now: it would be loaded a second time",
+                help="give the files their old names back, or begin anew: etlctl run … --restart (what was loaded "
+                "stays)",
+            )
+
+
+def _content(trace: Mapping[str, Any] | None) -> str:
+    """Return a short hash of a file's trace; blank when there is none."""
+    return _short(f"{trace['size']} {trace['ends']}") if trace is not None else " " * _SHORT
+
+
+def _short(name: str) -> str:
+    """Return a short hash of a name, to tell files apart in a position."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=_SHORT // 2).hexdigest()

@@ -69,7 +69,14 @@ class Publication:
         with (self._home / made).open("rb") as source, self._final.open("ab", buffering=0) as target:
             before = os.fstat(target.fileno())
             added = os.fstat(source.fileno()).st_size
-            step = {**info, "do": "append", "length": before.st_size, "added": added, "inode": before.st_ino}
+            step = {
+                **info,
+                "do": "append",
+                "made": made,
+                "length": before.st_size,
+                "added": added,
+                "inode": before.st_ino,
+            }
             self._begin(step)
             try:
                 for size in (added // 2, added - added // 2):
@@ -181,7 +188,7 @@ class Publication:
             now = os.fstat(file.fileno())
             if now.st_ino != step["inode"] or not (self._home / _JOURNAL).exists():
                 return
-            if now.st_size > step["length"] + step["added"]:
+            if now.st_size > step["length"] + step["added"] or not self._is_ours(file, step):
                 raise FatalError(
                     f"cannot write {self._final}: a run died while it appended from byte {step['length']:,} on, "
                     "and something else has written behind it since",
@@ -192,6 +199,15 @@ class Publication:
             elif now.st_size > step["length"]:
                 file.truncate(step["length"])
                 os.fsync(file.fileno())
+
+    def _is_ours(self, file: BinaryIO, step: Step) -> bool:
+        """Tell whether what stands behind the old end of the destination is the beginning of what was being added."""
+        with suppress(FileNotFoundError), (self._home / step["made"]).open("rb") as draft:
+            file.seek(step["length"])
+            while written := file.read(_BLOCK):
+                if written != draft.read(len(written)):
+                    return False
+        return True
 
     def _renew(self, file: BinaryIO, length: int) -> None:
         """Put a copy in the place of the destination: what is still written to the old file is lost."""

@@ -67,6 +67,7 @@ class RunKeeper:
         self._checkpoint: Checkpoint | None = None
         self._fence: int | None = None
         self._begun = False
+        self._new = False
         self.redactor = Redactor(contract.secrets)
 
     def open(self) -> RunKeeper:
@@ -100,7 +101,7 @@ class RunKeeper:
         checkpoint_id = claim.checkpoint_id or claim.run_id
         fresh = self._fresh(checkpoint_id, claim.run_id, claim.fence, claim.started_at)
         if not claim.resumed:
-            self._checkpoint = fresh
+            self._checkpoint, self._new = fresh, True
             self._recorder.save_checkpoint(fresh)
             return given
         found = self._found(checkpoint_id)
@@ -156,6 +157,8 @@ class RunKeeper:
             with suppress(StateError):  # why the run failed matters more
                 recorder.save_checkpoint(self._checkpoint.moved(error=result.error))
         recorder.finish_run(replace(result, run_key=self._run_key))
+        if result.error_type == "ResumeRefused" and self._new:
+            recorder.delete_checkpoint()  # nothing began that could be resumed
         if result.success:
             recorder.delete_checkpoint()
             recorder.delete_stale_checkpoints()
@@ -175,6 +178,8 @@ class RunKeeper:
         try:
             if result.reused and report_path(self._state_dir, result.run_id).exists():
                 return result
+            if self._fence is not None:
+                self._ledger.check_run(result.run_id, self._fence)  # whoever has taken the run over reports on it
             trouble = self._write_letters(result)
             if trouble is not None and not result.success:
                 also = f"also: {trouble} ({trouble.help})"

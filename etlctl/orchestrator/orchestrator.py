@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.clock import Clock, SystemClock
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
-from etlctl.errors import CheckpointError
+from etlctl.errors import CheckpointError, NotInLedgerError
 from etlctl.orchestrator.keeper import RunKeeper
 from etlctl.orchestrator.preview_ledger import PreviewLedger
 from etlctl.orchestrator.run_options import RunOptions
@@ -89,6 +90,7 @@ class ETLOrchestrator:
         max_retries: int | None = None,
         error_threshold: float | None = None,
         trigger: str = "manual",
+        lost_ledger: bool = False,
         stop: StopRequest | None = None,
     ) -> RunResult:
         """Run the contract to the end, or resume a run that did not come to its end.
@@ -111,6 +113,7 @@ class ETLOrchestrator:
             max_retries: How often a batch that failed is tried again; None: what the contract says.
             error_threshold: Share of batches that may fail for good, 0 to 1; None: what the contract says.
             trigger: What started the run, for the ledger.
+            lost_ledger: Resume a run that nobody knows but the destination, by its commit token.
             stop: Asks the run to stop once the batch in hand is safe.
 
         Returns:
@@ -137,6 +140,7 @@ class ETLOrchestrator:
             max_retries=max_retries,
             error_threshold=error_threshold,
             trigger=trigger,
+            lost_ledger=lost_ledger,
         )
         found = None
         if checkpoint_id is not None:
@@ -149,12 +153,12 @@ class ETLOrchestrator:
         contract, workspace = self._load(
             options.given_params, options.overrides, now=found.started_at if found else None
         )
-        if found is not None and contract.stream != found.stream:
+        if found is not None and found.known and contract.stream != found.stream:
             raise CheckpointError(
                 f"checkpoint {options.checkpoint_id} is of another contract or other parameters: {found.stream}, "
                 f"not {contract.stream}",
-                help="without --contract, etlctl resume finds the contract by itself; a contract that was renamed keeps "
-                "its old name with name: in contract.yaml",
+                help="without --contract, etlctl resume finds the contract by itself; a contract that was "
+                "renamed keeps its old name with name: in contract.yaml",
             )
         settings = options.settings(contract, found.run_id if found else None, self._max_memory_mb, self._environ)
         keeper = RunKeeper(
@@ -255,7 +259,7 @@ class ETLOrchestrator:
     def _checkpointed(self, options: RunOptions) -> Resumption | None:
         """Return what to resume; without ``resume`` make sure that the checkpoint id is free."""
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
-        from etlctl.orchestrator.resuming import free_checkpoint, resumption_of  # noqa: PLC0415
+        from etlctl.orchestrator.resuming import free_checkpoint, lost_run, resumption_of  # noqa: PLC0415
 
         checkpoint_id = options.checkpoint_id or ""
         state_dir = find_workspace(self.contract_dir).state_dir
@@ -268,13 +272,20 @@ class ETLOrchestrator:
                 checkpoint_dir=self._checkpoint_dir,
             )
             return None
-        return resumption_of(
+        find = partial(
+            resumption_of,
             checkpoint_id,
             given=options.params or {},
             state_url=self._state_url,
             state_dir=state_dir,
             checkpoint_dir=self._checkpoint_dir,
         )
+        try:
+            return find()
+        except NotInLedgerError:
+            if not options.lost_ledger:
+                raise
+            return lost_run(checkpoint_id)
 
     def _load(
         self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any], *, now: datetime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class Resumption:
         overrides: How it was run: mode, batch size, source records at most.
         started_at: When it began first, UTC.
         finished: It had finished: its result.
+        known: The ledger or a checkpoint knows the run.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class Resumption:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     started_at: datetime
     finished: RunResult | None = None
+    known: bool = True
 
     def __post_init__(self) -> None:
         if self.finished is None and REPLAY in self.params:
@@ -47,6 +49,11 @@ class Resumption:
                 f"run {self.run_id} is a replay of dead letters, which only another replay can finish",
                 help="carry on with: etlctl dead-letters replay … as before",
             )
+
+
+def lost_run(run_id: str) -> Resumption:
+    """Return a run that only its destination knows any more, because the ledger was lost."""
+    return Resumption(run_id=run_id, stream="", contract_path="", started_at=datetime.now(UTC), known=False)
 
 
 def find_resumption(

@@ -35,6 +35,7 @@ class RunOptions:
     run_key: str | None = None
     checkpoint_id: str | None = None
     resume: bool = False
+    lost_ledger: bool = False
     restart: bool = False
     accept_changes: bool = False
     max_retries: int | None = None
@@ -64,6 +65,7 @@ class RunOptions:
         known = found.overrides
         return replace(
             self,
+            lost_ledger=not found.known,
             params={**found.params, **(self.params or {})},
             mode=self.mode or known.get("processing_mode"),
             batch_size=self.batch_size or known.get("batch_size"),
@@ -104,6 +106,7 @@ class RunOptions:
             restart=self.restart,
             accept_changes=self.accept_changes,
             refuse_edited=run_id is not None,
+            unknown_run=self.lost_ledger,
             checkpoint_id=(self.checkpoint_id or own) if resumable else None,
             commit_interval=envelope.checkpoint.interval,
             environ=environ,

@@ -104,7 +104,7 @@ class Writer(ABC):
     """The destination keeps commit tokens, so that a resumed run can go by them (exactly once)."""
 
     undoes: ClassVar[bool] = True
-    """A batch whose ``write`` failed leaves nothing behind, so that it may be left out. Otherwise it must be repeated."""
+    """A batch whose ``write`` failed leaves nothing behind, so that it may be left out; else it must be repeated."""
 
     async def committed(self) -> CommitToken | None:
         """Return the token the destination holds for this stream, whichever run wrote it, or None.

@@ -61,7 +61,7 @@ class CheckpointRows(LedgerPart):
         values: dict[str, Any] = {"id": checkpoint_form.check_id(checkpoint_id)}
         with self.store.transaction() as connection:
             if fence is None:
-                forgotten = connection.run(statements.FORGET_CHECKPOINT, values) > 0
+                forgotten = connection.run(statements.FORGET_DELETED, values) > 0
                 return connection.run(statements.DELETE_CHECKPOINT, values) == 1 or forgotten
             return connection.run(statements.DELETE_CHECKPOINT_FENCED, {**values, "fence": fence}) == 1
 

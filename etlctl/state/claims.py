@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from etlctl.errors import StateError
+from etlctl.errors import ResumeRefused, StateError
 from etlctl.run import RunResult, RunStatus
 from etlctl.state import statements
 from etlctl.state.claim import Claim
@@ -52,6 +52,8 @@ class Claims(LedgerPart):
             previous = _previous(connection, wanted, resume=resume)
             if previous is not None and previous["status"] in _DONE:
                 return _finished(previous)
+            if previous is not None and resume:
+                self._refuse_superseded(connection, previous)
             known = previous["fence"] if previous is not None else 0
             row = _taken_up(wanted, previous) if previous is not None else wanted
             row["fence"] = self._take_lease(connection, row, ttl, known)
@@ -65,6 +67,17 @@ class Claims(LedgerPart):
             resumed=resume or previous is not None,
             checkpoint_id=row["checkpoint_id"],
         )
+
+    @staticmethod
+    def _refuse_superseded(connection: PlainConnection, previous: Mapping[str, Any]) -> None:
+        values = {"stream": previous["stream"], "id": previous["id"], "began": previous["started_at"], "no": False}
+        found = connection.fetch(statements.SUCCESSOR, values)
+        if found:
+            raise ResumeRefused(
+                f"run {previous['id']} cannot be resumed: run {found[0]['id']} of the same contract and parameters "
+                "began later and has finished; the rest of this one would come a second time",
+                help=f"see it with: etlctl runs show {found[0]['id']}; to load again, start a new run",
+            )
 
     def _take_lease(self, connection: PlainConnection, row: Mapping[str, Any], ttl: float, known: int) -> int:
         """Take the lease of the row's stream; returns its fence.
@@ -188,6 +201,8 @@ def _finished(row: Mapping[str, Any]) -> Claim:
 
 
 def _refuse_secret_key(start: RunStart, wanted: Mapping[str, Any]) -> None:
+    if start.run_key is not None and not start.run_key.strip():
+        raise _usage("the run key is empty", "give a run key of plain text, such as the date the run is for, or none")
     # Two keys that differ in a secret would be the same once it is masked, and the second run would not take place.
     if wanted["run_key"] != start.run_key:
         raise _usage(

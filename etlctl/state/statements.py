@@ -230,8 +230,14 @@ SAVE_CHECKPOINT = (
 CHECKPOINT = f"SELECT * FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
 ALL_CHECKPOINTS = f"SELECT * FROM {CHECKPOINTS} ORDER BY updated_at DESC, id DESC"  # noqa: S608
 DELETE_CHECKPOINT = f"DELETE FROM {CHECKPOINTS} WHERE id = :id"  # noqa: S608
+SUCCESSOR = (
+    f"SELECT id FROM {RUNS} WHERE stream = :stream AND id <> :id AND dry_run = :no "  # noqa: S608
+    "AND status IN ('succeeded', 'partial') AND started_at > :began ORDER BY started_at DESC LIMIT 1"
+)
+"""The run that has done the work of an unfinished one anew."""
+
 DELETE_STALE_CHECKPOINTS = f"DELETE FROM {CHECKPOINTS} WHERE stream = :stream AND run_id <> :run_id AND fence <= :fence"  # noqa: S608
-FORGET_CHECKPOINT = f"UPDATE {RUNS} SET checkpoint_id = NULL WHERE checkpoint_id = :id"  # noqa: S608
+FORGET_DELETED = f"UPDATE {RUNS} SET checkpoint_id = NULL WHERE checkpoint_id = :id"  # noqa: S608
 """A run whose checkpoint was deleted on purpose cannot be resumed by its name any more."""
 DELETE_CHECKPOINT_FENCED = DELETE_CHECKPOINT + _SAME_FENCE
 

@@ -378,6 +378,7 @@ from etlctl.sdk import ReadContext
 async def main():
     n = 0
     async for batch in File(path="-", format=sys.argv[1], compression=sys.argv[2]).read(ReadContext()):
+        if batch.is_position: continue
         n += len(batch)
         print(n, flush=True)
         if len(sys.argv) > 3: break

@@ -63,7 +63,7 @@ TARGETS = [
 """Every way to write that a run must survive."""
 
 
-def prepare(target: Target, folder) -> None:  # noqa: ANN001
+def prepare(target: Target, folder) -> None:
     """Put what is there before the run where it belongs (tables are made by the harness)."""
     if not target.before or target.tables:
         return

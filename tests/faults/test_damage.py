@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from harness import JOB, Shop, Target, check_equality, finish, wait_for, write_contract
+from harness import JOB, Shop, Target, check_equality, finish, source_records, wait_for, write_contract
 from targets import TARGETS, prepare
 
 BY_NAME = {target.name: target for target in TARGETS}
@@ -101,7 +103,8 @@ def test_a_checkpoint_of_another_contract_is_refused(shop: Shop, tmp_path: Path)
     assert "is of another contract" in refused.err
     moved = folder.rename(tmp_path / "c")
     lost = shop.run(tmp_path, "resume", "--checkpoint", JOB)
-    assert lost.code == 3, lost.err
+    assert lost.code == 2, lost.err
+    assert "--contract PATH" in lost.err
     found = shop.run(tmp_path, "resume", "--checkpoint", JOB, "--contract", str(moved), fault=CRASH.replace("3", "1"))
     assert found.killed, found.err
     taken = shop.run(tmp_path, "run", "contracts/other", "--checkpoint", JOB)
@@ -217,6 +220,122 @@ def test_a_replace_by_nothing_or_by_little_is_refused(shop: Shop, tmp_path: Path
     allowed = shop.run(tmp_path, "run", "contracts/c")
     assert allowed.code == 0, allowed.err
     assert sum(target.read(folder).values()) == 0
+
+
+def test_standard_input_is_not_read_from_the_middle(tmp_path: Path) -> None:
+    folder = write_contract(tmp_path, INSERT, mode="streaming")
+    prepare(INSERT, folder)
+    content = "".join(path.read_text().split("\n", 1)[1] if number else path.read_text()
+                      for number, path in enumerate(sorted((folder / "in").iterdir())))  # fmt: skip
+    extract = folder / "extract.yaml"
+    extract.write_text(extract.read_text().replace("path: in/part-*.csv", "path: '-'\nformat: csv"))
+
+    def etlctl(*argv: str, fault: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "etlctl", *argv]
+        environ = {**os.environ, "ETLCTL_FAULT": fault}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environ, input=content, capture_output=True, text=True, check=False
+        )
+
+    assert etlctl("run", "contracts/c", "--checkpoint", JOB, fault=CRASH).returncode == -signal.SIGKILL
+    resumed = etlctl("resume", "--checkpoint", JOB)
+    assert resumed.returncode == 1, resumed.stderr
+    assert "standard input cannot be read from the middle" in resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("rename", "code", "said"),
+    [
+        (("part-0", "part-9"), 1, "was read before"),
+        (("part-4", "part-00"), 4, "are new since the run stopped"),
+    ],
+)
+def test_files_of_a_glob_that_moved(shop: Shop, tmp_path: Path, rename: tuple[str, str], code: int, said: str) -> None:
+    folder = write_contract(tmp_path, INSERT, mode="streaming")
+    prepare(INSERT, folder)
+    assert shop.run(
+        tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault="load.after_commit:3=kill"
+    ).killed  # in the third file
+    old, new = (folder / "in" / f"{name}.csv" for name in rename)
+    old.rename(new)
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert resumed.code == code, resumed.err
+    assert said in resumed.err
+
+
+@pytest.mark.parametrize("where", [(), ("--checkpoint-dir", "points")])
+@pytest.mark.parametrize("target", [INSERT, APPEND], ids=lambda one: one.name)
+def test_a_run_that_a_later_one_has_done_anew_is_not_resumed(
+    shop: Shop, tmp_path: Path, target: Target, where: tuple[str, ...]
+) -> None:
+    prepare(target, write_contract(tmp_path, target, mode="streaming"))
+    failed = shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, *where, fault="load.write:1=fail")
+    assert failed.code == 1, failed.err
+    assert shop.run(tmp_path, "run", "contracts/c", *where).code == 4
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", JOB, *where)
+    assert resumed.code in {2, 7}, resumed.err
+    check_loaded(tmp_path, target)
+
+
+def test_a_checkpoint_that_was_deleted_is_not_resumed(shop: Shop, tmp_path: Path) -> None:
+    crashed(shop, tmp_path, INSERT)
+    assert shop.run(tmp_path, "checkpoints", "delete", JOB).code == 0
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert resumed.code == 2, resumed.err
+    assert shop.run(tmp_path, "checkpoints", "delete", JOB).code == 2
+
+
+def test_a_lost_ledger_is_made_up_for_by_the_token(shop: Shop, tmp_path: Path) -> None:
+    crashed(shop, tmp_path, INSERT)
+    shutil.rmtree(tmp_path / ".etlctl")
+    refused = shop.run(tmp_path, "run", "contracts/c")
+    found = re.search(r"etlctl resume --checkpoint (run_\w+)", refused.err)
+    assert found, refused.err
+    wrong = shop.run(tmp_path, "resume", "--checkpoint", "run_unknown", "--contract", "contracts/c")
+    assert wrong.code == 7, wrong.err
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", found[1], "--contract", "contracts/c")
+    assert resumed.code == 4, resumed.err
+    check_loaded(tmp_path, INSERT)
+
+
+def test_a_table_that_was_dropped_is_not_made_anew_for_the_rest(shop: Shop, tmp_path: Path) -> None:
+    target = BY_NAME["sqlite-create"]
+    folder = crashed(shop, tmp_path, target)
+    with sqlite3.connect(folder / "out.db") as database:
+        database.execute("DROP TABLE t")
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert resumed.code == 7, resumed.err
+    assert "but t is gone" in resumed.err
+
+
+def test_what_somebody_else_appended_meanwhile_is_not_cut_off(shop: Shop, tmp_path: Path) -> None:
+    folder = write_contract(tmp_path, APPEND, mode="streaming")
+    prepare(APPEND, folder)
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault="publish.during:1=kill").killed
+    with (folder / "out.jsonl").open("a") as file:
+        file.write('{"id":-3,"qty":0,"kind":"mine","when":"2026-01-01"}\n')
+    resumed = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert resumed.code == 1, resumed.err
+    assert "something else has written behind it since" in resumed.err
+    assert '"id":-3' in (folder / "out.jsonl").read_text()
+
+
+def test_a_budget_that_was_exceeded_stays_exceeded(shop: Shop, tmp_path: Path) -> None:
+    target = Target(**{**vars(INSERT), "load": INSERT.load + "dead_letters: {max: 1}\n"})
+    folder = write_contract(tmp_path, target, mode="streaming")
+    prepare(target, folder)
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB).code == 5
+    before = target.read(folder)
+    assert shop.run(tmp_path, "resume", "--checkpoint", JOB).code == 5
+    assert target.read(folder) == before
+
+
+def check_loaded(root: Path, target: Target) -> None:
+    """Nothing is there twice, and nothing is missing that is not in the dead letters of some run."""
+    folder = root / "contracts" / "c"
+    found = target.read(folder)
+    wanted = {int(one["id"]) for one in source_records() if one["kind"] != "skip" and one["qty"] != "many"}
+    assert found == Counter(wanted | set(target.before))
 
 
 @pytest.mark.parametrize("change", ["replaced", "grown"])

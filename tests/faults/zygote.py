@@ -29,7 +29,7 @@ def child(command: dict) -> None:
         main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -38,7 +38,7 @@ def child(command: dict) -> None:
 
 def serve() -> None:
     # What every command needs; polars starts its threads at the first use, which is in the child.
-    import polars  # noqa: F401
+    import polars as pl  # noqa: F401
 
     import etlctl.cli.main
     import etlctl.cli.run

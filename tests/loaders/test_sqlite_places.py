@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import polars as pl
 import pytest
 from etlctl.loaders.sqlite import Sqlite
 from pydantic import ValidationError

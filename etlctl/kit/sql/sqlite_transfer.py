@@ -97,11 +97,12 @@ class Transfer:
 
     def _check_kept(self, stored: Stored) -> None:
         """Make sure that what the token speaks of is where this run would go on with it."""
-        there = read_table(self._database, self._stage) is not None
-        if stored.staged == self._staged and (there or not self._staged):
+        kept_in = self._stage if self._staged else self._job.table
+        there = read_table(self._database, kept_in) is not None or (not self._staged and not stored.records)
+        if stored.staged == self._staged and there:
             return
         kept = "staged" if stored.staged else "in the table already"
-        found = "" if stored.staged != self._staged else f", but {self._stage} is gone"
+        found = "" if stored.staged != self._staged else f", but {kept_in} is gone"
         raise CheckpointError(
             f"run {self._lease.run} has committed {stored.records:,} records to {self._place}; they are {kept}{found}",
             help="bring the database back, or resume with the same processing_mode and write_method; "
