@@ -55,7 +55,7 @@ def list_letters(
         if by_rule:
             _show_rules(counted, json=json)
         else:
-            _show_letters(letters, sum(one.count for one in counted), json=json)
+            _show_letters(letters, sum(one.count for one in counted), json=json, mixed=status is LetterStatus.all)
 
 
 @app.command("show")
@@ -95,17 +95,18 @@ def _show_rules(counted: Sequence[RuleSummary], *, json: bool) -> None:
         output.say("no dead letters match")
 
 
-def _show_letters(letters: Sequence[DeadLetter], total: int, *, json: bool) -> None:
+def _show_letters(letters: Sequence[DeadLetter], total: int, *, json: bool, mixed: bool) -> None:
     if json:
         from etlctl.state.records import dead_letter_dict  # noqa: PLC0415
 
         output.json_data([dead_letter_dict(letter) for letter in letters])
     elif letters:
-        columns = ("id", "when (UTC)", "contract", "location", "rule", "message")
+        columns = ["id", "when (UTC)", "contract", "location", "rule", "message", *(["status"] if mixed else [])]
         rows = [
-            (one.id, minute(one.created_at), one.contract, one.location, one.rule, _one_line(one.message))
+            [one.id, minute(one.created_at), one.contract, one.location, one.rule, _one_line(one.message), one.status]
             for one in letters
         ]
+        rows = [row[: len(columns)] for row in rows]
         output.table(columns, rows, whole=columns[:1])
     else:
         output.say("no dead letters match")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -130,6 +131,12 @@ def _previous(connection: PlainConnection, wanted: Mapping[str, Any], *, resume:
                 f"{by_key['id']}",
                 "leave the run key out, or give that of the run",
             )
+        if _another_contract(by_key, wanted):
+            raise _usage(
+                f"the run key {wanted['run_key']!r} is that of run {by_key['id']} of {by_key['contract_path']}, "
+                f"which is another contract with the same name {wanted['contract']!r}",
+                "give one of the two another name: name: in contract.yaml",
+            )
         if by_key["stream"] != wanted["stream"]:
             raise _usage(
                 f"the run key {wanted['run_key']!r} is that of run {by_key['id']} of {by_key['stream']}, which has "
@@ -157,6 +164,20 @@ def _previous(connection: PlainConnection, wanted: Mapping[str, Any], *, resume:
 def _one(connection: PlainConnection, query: str, wanted: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
     found = connection.fetch(query, {name: wanted[name] for name in names})
     return found[0] if found else None
+
+
+def _another_contract(previous: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a run is of another contract: one in another place that reads and writes something else, too."""
+    if previous["contract_path"] == wanted["contract_path"]:
+        return False
+    hashes = [_parts(row["contract_hash"]) for row in (previous, wanted)]
+    known = [name for name in ("extract", "load") if all(name in one for one in hashes)]
+    return bool(known) and all(hashes[0][name] != hashes[1][name] for name in known)
+
+
+def _parts(value: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(value) if isinstance(value, str) else value
+    return found
 
 
 def _taken_up(wanted: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:

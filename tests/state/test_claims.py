@@ -318,3 +318,15 @@ def test_progress_of_a_run_that_was_taken_over_is_left_alone(ledger: Ledger, clo
     clock.instant += timedelta(seconds=2)
     ledger.progress("run_1", Counts(extracted=6), 6, fence=new.fence)
     assert ledger.run("run_1").counts.extracted == 6
+
+
+def test_a_key_of_another_contract_of_the_same_name_is_refused(ledger: Ledger) -> None:
+    one = start(run_key="k", contract_path="/a/orders", contract_hash={"extract": "1", "load": "2"})
+    ledger.finish_run(result(one.run_id), fence=ledger.claim(one).fence)
+    moved = replace(one, run_id="run_moved", contract_path="/b/orders", contract_hash={"extract": "1", "load": "9"})
+    assert ledger.claim(moved).finished is not None, "the same contract in another place, load edited"
+    other = replace(one, run_id="run_other", contract_path="/b/orders", contract_hash={"extract": "8", "load": "9"})
+    with pytest.raises(StateError, match="another contract with the same name"):
+        ledger.claim(other)
+    with pytest.raises(StateError, match="the run key is empty"):
+        ledger.claim(replace(one, run_key=" "))
