@@ -55,6 +55,8 @@ def open_ledger(
     if not create and file is not None and not file.exists():
         where = state_url("sqlite://")
     store = connect(where)
+    if file is not None and where.file is None:
+        store.where = f"{file}, which is not there: nothing ran in this workspace yet"
     try:
         ensure_head(store)
     except BaseException:
