@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from etlctl.errors import UnexpectedError
-from etlctl.kit.user_code import load_callable
+from etlctl.kit.user_code import load_callable, source_of
 from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
 from etlctl.types import kind_of
 
@@ -69,6 +70,11 @@ class CustomFunction(Operation):
     def path(self) -> str:
         """Dotted path of the function."""
         return self.callable or f"{self.module}.{self.function}"
+
+    def code(self, base_dir: Path) -> tuple[Path, ...]:
+        """Return the file of the function, when it is the user's own."""
+        found = source_of(self.path.rpartition(".")[0], base_dir)
+        return () if found is None else (found,)
 
     def fresh(self) -> CustomFunction:
         """Return a copy that looks the function up anew, so that no object outlives its run."""

@@ -44,7 +44,7 @@ def finished(checked: Checked, path: Path) -> Contract:
         record_schema=section.record_schema,
         params=dict(checked.params),
         secrets=_secrets(checked),
-        part_hashes={name: part.digest() for name, part in checked.layout.sections.items()},
+        part_hashes=_hashes(checked),
         warnings=tuple(found for found in checked.diagnostics if found.severity is Severity.warning),
     )
 
@@ -65,6 +65,15 @@ def _steps(checked: Checked) -> tuple[Step, ...]:
     from etlctl.contract.record_check import record_checks  # noqa: PLC0415 - only contracts with a schema pay for it
 
     return (*steps, *(Step("check", operation) for operation in record_checks(schema)))
+
+
+def _hashes(checked: Checked) -> dict[str, str]:
+    """Return the SHA-256 of each section's content, and of the user's own code that it calls."""
+    hashes = {name: part.digest() for name, part in checked.layout.sections.items()}
+    for step in checked.steps:
+        for path in step.operation.code(checked.layout.base_dir) if step.operation is not None else ():
+            hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
 
 
 def _secrets(checked: Checked) -> tuple[str, ...]:

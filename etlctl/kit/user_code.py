@@ -45,6 +45,20 @@ def load_callable(module: str, name: str, base_dir: Path) -> Any:
     raise FatalError(f"module {module!r} ({found.__file__ or 'built in'}) has no function {name!r}", help=hint)
 
 
+def source_of(module: str, base_dir: Path) -> Path | None:
+    """Return the file of a user's own module; None for one that is installed, and for a package.
+
+    Args:
+        module: Dotted name of the module.
+        base_dir: The contract's folder.
+    """
+    for folder in (base_dir.resolve(), workspace_of(base_dir)):
+        path = folder / Path(*module.split(".")).with_suffix(".py") if folder is not None else None
+        if path is not None and path.is_file():
+            return path
+    return None
+
+
 def workspace_of(base_dir: Path) -> Path | None:
     """Return the nearest folder at or above one that holds ``etlctl.yaml``."""
     folder = base_dir.resolve()

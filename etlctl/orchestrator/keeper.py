@@ -293,4 +293,5 @@ class RunKeeper:
 def _differing(old: object, new: object) -> tuple[str, ...]:
     """Return the parts of the contract whose hashes differ."""
     before, after = dict(old), dict(new)  # type: ignore[call-overload]
-    return tuple(sorted(f"{name}.yaml" for name in {*before, *after} if before.get(name) != after.get(name)))
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return tuple(name if name.endswith(".py") else f"{name}.yaml" for name in changed)

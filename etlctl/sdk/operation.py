@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from etlctl.sdk.component import Component
@@ -60,6 +61,14 @@ class Operation(Component):
     def fresh(self) -> Operation:
         """Return the operation to use for one run; one that remembers things returns a new copy of itself."""
         return self
+
+    def code(self, base_dir: Path) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the user's own files that say what the operation does: editing one edits the contract.
+
+        Args:
+            base_dir: The contract's folder.
+        """
+        return ()
 
     @abstractmethod
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:

@@ -189,6 +189,10 @@ def test_a_signal_finishes_the_batch_in_hand(tmp_path: Path, target: Target, num
     assert "carry on with: etlctl resume --checkpoint job" in err
     (folder / "slow.py").write_text("def work(record):\n    return record\n")
     command = [sys.executable, "-m", "etlctl", "resume", "--checkpoint", JOB]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 7, refused.stderr
+    assert "slow.py changed" in refused.stderr, "a contract's own code belongs to it"
+    command.append("--accept-changes")
     resumed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert resumed.returncode == 4, resumed.stderr
     check_equality(tmp_path, target)
