@@ -195,6 +195,7 @@ class Publication:
                     help=f"look at the file from that byte on, repair it by hand, then remove {self._home / _JOURNAL}",
                 )
             if live:
+                file.seek(0)
                 self._renew(file, step["length"])
             elif now.st_size > step["length"]:
                 file.truncate(step["length"])

@@ -18,8 +18,8 @@ from targets import TARGETS, prepare
 
 MODES = ["streaming", "full", "hybrid"]
 SEEDS = int(os.environ.get("SOAK_SEEDS", "200"))
-LONGEST = 0.5
-"""Seconds within which an undisturbed run is done, more or less."""
+LONGEST = 0.25
+"""Seconds within which an undisturbed run is done on a quick machine, more or less."""
 
 
 def killed_at_random(shop: Shop, root: Path, target: Target, dice: random.Random, mode: str) -> int:
@@ -51,11 +51,12 @@ def killed_at_random(shop: Shop, root: Path, target: Target, dice: random.Random
 @pytest.mark.parametrize("target", TARGETS, ids=lambda one: one.name)
 def test_some_seeds(shop: Shop, tmp_path: Path, target: Target) -> None:
     dice = random.Random(f"{target.name}")
-    killed = 0
-    for number, mode in enumerate(MODES):
+    killed = number = 0
+    while number < len(MODES) or (not killed and number < 20):  # a quick run may be over before its instant comes
         root = tmp_path / str(number)
         root.mkdir()
-        killed += killed_at_random(shop, root, target, dice, mode)
+        killed += killed_at_random(shop, root, target, dice, MODES[number % len(MODES)])
+        number += 1
     assert killed, "nothing was killed: the instants are too late"
 
 
