@@ -36,6 +36,7 @@ from etlctl.sdk import (
     WriteContext,
     Writer,
 )
+from etlctl.sdk.dry_writer import DryWriter
 from etlctl.sdk.loader import Encoder
 
 _STDOUT = "standard output"
@@ -184,7 +185,7 @@ class File(Loader):
             FatalError: It cannot be written, or another run is writing it.
         """
         if ctx.dry_run:
-            return _DryWriter()
+            return DryWriter()
         place = await ctx.run_cpu(self._place, ctx)
         if self.path == "-":
             return _StreamWriter(place, ctx, self.path)
@@ -343,20 +344,3 @@ class _StreamWriter(_FileWriter):
     """What went to a stream cannot be taken back, so there are no tokens."""
 
     keeps_tokens = False
-
-
-class _DryWriter(Writer):
-    """Counts, and writes nothing."""
-
-    def __init__(self) -> None:
-        self._records = 0
-
-    async def write(self, batch: Batch) -> Receipt:
-        self._records += len(batch)
-        return Receipt(len(batch))
-
-    async def finish(self) -> Published:
-        return Published((), self._records)
-
-    async def abort(self) -> None:
-        return

@@ -33,6 +33,7 @@ from etlctl.sdk import (
     WriteContext,
     Writer,
 )
+from etlctl.sdk.dry_writer import DryWriter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -183,7 +184,7 @@ class Sqlite(Loader):
             CheckpointError: What the run had committed is gone.
         """
         if ctx.dry_run:
-            return _DryWriter()
+            return DryWriter()
         return await ctx.run_cpu(self._open, ctx)
 
     def _open(self, ctx: WriteContext) -> Writer:
@@ -287,23 +288,6 @@ class _SqliteWriter(Writer):
                 return function(*args, **kwargs)
 
         return await self._ctx.run_cpu(alone)
-
-
-class _DryWriter(Writer):
-    """Counts, and writes nothing."""
-
-    def __init__(self) -> None:
-        self._records = 0
-
-    async def write(self, batch: Batch) -> Receipt:
-        self._records += len(batch)
-        return Receipt(len(batch))
-
-    async def finish(self) -> Published:
-        return Published((), self._records)
-
-    async def abort(self) -> None:
-        return
 
 
 def _file_name(location: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from etlctl.checkpoint import Checkpoint
@@ -89,10 +88,6 @@ class RunRecorder:
             return
         if found.fence >= self._claim.fence:
             self.raise_fence(found.fence + 1)
-
-    def start_run(self, run_id: str, started_at: datetime) -> None:
-        """Record that a run began that claims nothing."""
-        self._ledger.start_run(replace(self._start, run_id=run_id, started_at=started_at))
 
     def renew(self) -> None:
         """Keep the lease for another while."""

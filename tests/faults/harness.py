@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,8 @@ class Target:
         path: The file or folder, relative to the contract.
         before: Ids that are there before the run.
         stays: They are there afterwards, too.
-        atomic: Readers never see anything of it before it is complete.
-        ids: Field with the id.
-        unique: The contract has a unique field: a resumed run must see the beginning again.
+        extra: Content of ``contract.yaml``.
+        tables: SQL that makes what is there before the run.
     """
 
     name: str
@@ -110,8 +109,6 @@ class Target:
     stays: bool = False
     extra: str = ""
     tables: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    letters_of_load: bool = False
 
     def read(self, folder: Path) -> Counter[int]:
         place = folder / self.path
