@@ -61,6 +61,7 @@ class Opening:
         self._settings = settings
         self._journal = journal
         self._ctx = ctx
+        self._writer: Writer | None = None
 
     async def begin(self) -> Beginning:
         """Open the destination.
@@ -82,7 +83,8 @@ class Opening:
         try:
             return await self._found(claim, writer)
         except BaseException:
-            await writer.suspend()
+            if self._writer is not None:  # the one opened last: it may have been opened anew on the way
+                await self._writer.suspend()
             raise
 
     async def _found(self, claim: Claim, writer: Writer) -> Beginning:
@@ -165,7 +167,8 @@ class Opening:
         )
         loader: Loader = self._plan.loader
         with attributed("load"):
-            return await loader.open(replace(ctx, run_id=claim.run_id))
+            self._writer = await loader.open(replace(ctx, run_id=claim.run_id))
+        return self._writer
 
     async def _with_newer_fence(self, claim: Claim, writer: Writer, token: CommitToken) -> tuple[Writer, Claim]:
         """The destination knows a newer lease than the ledger: the ledger was replaced, or restored from a backup."""
