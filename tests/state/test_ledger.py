@@ -367,8 +367,8 @@ def test_a_hundred_thousand_letters_take_seconds(ledger: Ledger) -> None:
 
 
 def test_the_recorder_is_what_the_engine_wants(ledger: Ledger) -> None:
-    recorder = ledger.recorder(start("ignored", batch_size=11))
-    recorder.start_run("run_1", ENDED)
+    recorder = ledger.recorder(start("run_1", batch_size=11, started_at=ENDED))
+    recorder.begin()
     recorder.add_dead_letters([letter()])
     recorder.progress("run_1", Counts(extracted=1, rejected=1), 1)
     assert ledger.run("run_1").counts.rejected == 1

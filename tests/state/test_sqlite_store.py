@@ -93,7 +93,7 @@ from etlctl.state import open_ledger
 for run in ("run_new", "run_next"):
     with open_ledger(state_dir=Path(sys.argv[1])) as ledger:
         recorder = ledger.recorder(start(run))
-        recorder.start_run(run, start().started_at)
+        recorder.begin()
         recorder.add_dead_letters([letter(run)])
         recorder.progress(run, Counts(extracted=1), 1)
         recorder.finish_run(result(run))
