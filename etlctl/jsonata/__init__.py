@@ -1,0 +1,1 @@
+"""JSONata: compiled to Python, evaluated for many inputs, on any thread."""
