@@ -18,6 +18,7 @@ COLUMNS = (
     *("dep_time", "dep_delay", "arr_delay", "carrier", "flight", "tailnum"),
     *("origin", "dest", "air_time", "distance", "time_hour"),
 )
+SLIM = ("id", "carrier", "flight", "origin", "dest", "distance")
 INTEGERS = ("dep_time", "dep_delay", "arr_delay", "air_time", "flight", "distance")
 
 
@@ -36,12 +37,17 @@ def main() -> None:
     """Write one file; its suffix says the format."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int)
-    parser.add_argument("path", type=Path, help="ends in .csv or .jsonl")
+    parser.add_argument("path", type=Path, help="ends in .csv, .jsonl or .parquet")
+    parser.add_argument("--slim", action="store_true", help=f"only the columns {', '.join(SLIM)}")
     arguments = parser.parse_args()
     unfinished = arguments.path.with_suffix(".part")
     frame = flights(arguments.rows)
+    if arguments.slim:
+        frame = frame.select(SLIM)
     if arguments.path.suffix == ".csv":
         frame.write_csv(unfinished)
+    elif arguments.path.suffix == ".parquet":
+        frame.write_parquet(unfinished)
     else:
         frame.write_ndjson(unfinished)
     unfinished.replace(arguments.path)

@@ -118,6 +118,40 @@ def rows(session: Session) -> list[report.Finding]:
     return [report.Finding.rate("JSONL → 7 operations → JSONL", ours, session.rows, limit=150_000)]
 
 
+def function(session: Session) -> list[report.Finding]:
+    """Records per second through a Python function."""
+    source = jobs.data(session.rows, "jsonl", slim=True)
+    transform = "custom_function: {module: bench_function, function: judge, mode: record}\n"
+    ours = jobs.etlctl("function", source, "out.jsonl", transform=transform)
+    take_turns([ours], session.rounds)
+    title = "JSONL → Python function per record → JSONL"
+    return [report.Finding.rate(title, ours, session.rows, limit=150_000)]
+
+
+def columnar(session: Session) -> list[report.Finding]:
+    """One JSONata expression on columns, against the same one record by record."""
+    source = jobs.data(session.rows, "parquet")
+    columns = jobs.etlctl("columnar", source, "out.parquet", transform=jobs.JSONATA)
+    records = jobs.etlctl("columnar-rows", source, "out.parquet", transform=jobs.JSONATA + jobs.ON_ROWS)
+    take_turns([columns, records], max(1, session.rounds // 2))
+    jobs.require_same_result(columns, records)
+    title = "Parquet → JSONata on columns → Parquet, against the same record by record"
+    return [report.Finding.faster(title, columns, records, limit=10)]
+
+
+def workers(session: Session) -> list[report.Finding]:
+    """Two worker processes for a function that takes its time; needs two idle cores."""
+    source = jobs.data(max(session.rows // 10, 1000), "jsonl", slim=True)
+    transform = "custom_function: {module: bench_function, function: labour, mode: record}\n"
+    alone = jobs.etlctl("workers-none", source, "out.jsonl", transform=transform)
+    two = jobs.etlctl("workers-two", source, "out.jsonl", transform=f"workers: 2\n{transform}")
+    take_turns([alone, two], session.rounds)
+    if len({command.result.read_bytes() for command in (alone, two) if command.result is not None}) > 1:
+        raise CommandFailed("the results with and without workers differ")
+    title = "workers: 2 for a function of 100 µs a record, against none"
+    return [report.Finding.faster(title, two, alone, limit=1.6)]
+
+
 def startup(session: Session) -> list[report.Finding]:
     """Time until the help is there."""
     ours = Command("etlctl --help", [sys.executable, "-m", "etlctl", "--help"], jobs.HERE.parent)
@@ -127,7 +161,8 @@ def startup(session: Session) -> list[report.Finding]:
 
 
 CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
-    check.__name__: check for check in (parquet, jsonl, sqlite, checkpoints, memory, batches, rows, startup)
+    check.__name__: check
+    for check in (parquet, jsonl, sqlite, checkpoints, memory, batches, rows, function, workers, columnar, startup)
 }
 
 

@@ -11,6 +11,7 @@ class Severity(StrEnum):
 
     error = "error"
     warning = "warning"
+    info = "info"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,7 +30,7 @@ class Diagnostic:
 
     Attributes:
         code: Stable code such as ``E201``; ``etlctl explain CODE`` tells more.
-        severity: Error or warning.
+        severity: Error, warning, or info: good to know.
         file: Path as the user wrote it (relative stays relative).
         span: Where in the file; None when the finding is about the file as a whole.
         message: What is wrong, naming the offending value.

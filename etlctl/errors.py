@@ -10,6 +10,7 @@ EtlctlError
 │  │  ├─ SourceUnavailable  the remote source does not answer                 exit 6
 │  │  ├─ DestinationBusy    another run is writing the same destination       exit 75
 │  │  └─ OutputClosed       whoever read our output has had enough            exit 141
+│  │  ├─ RecordFailed       one record ends the run: on_violation: fail      exit 5
 │  └─ RecordRejected        one record is refused; the run goes on
 ├─ ConversionError          a batch cannot change form without loss           exit 1
 ├─ LimitError               memory, error threshold, dead-letter budget       exit 5
@@ -148,6 +149,23 @@ class RecordRejected(ComponentError):  # noqa: N818
         super().__init__(message)
         self.rule = rule
         self.field = field
+
+
+class RecordFailed(FatalError):  # noqa: N818
+    """One record breaks a rule that is to end the run (``on_violation: fail``).
+
+    Args:
+        index: 0-based ordinal of its source record, among the readable ones of the chunk in hand.
+        rule: Stable dotted name, such as ``check.minimum``.
+        message: Which value broke which rule.
+    """
+
+    exit_code = 5
+
+    def __init__(self, index: int, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+        self.rule = rule
 
 
 class ConversionError(EtlctlError):

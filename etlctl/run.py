@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from etlctl.quality import CheckResult, Violation
 
 
 class RunStatus(StrEnum):
@@ -89,6 +91,7 @@ class StepCounts:
         name: Where in the contract, such as ``transform.convert``.
         seconds: Time spent in the step, summed over batches; 0 for steps that ran inside a shared frame plan.
         form: ``frame``, ``rows`` or ``mixed``: how the step ran.
+        why: Why it did not run on the frame, or not for every record: the first reason seen.
     """
 
     name: str
@@ -99,6 +102,7 @@ class StepCounts:
     rejected: int = 0
     seconds: float = 0.0
     form: str = ""
+    why: str = ""
 
     @property
     def balanced(self) -> bool:
@@ -113,6 +117,23 @@ class StepCounts:
 # Called for every batch: dataclasses.asdict is ten times slower.
 _COUNTS = tuple(one.name for one in fields(Counts))
 _STEP_COUNTS = tuple(one.name for one in fields(StepCounts))
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationCounts:
+    """What became of the records of a run at one of several destinations.
+
+    Attributes:
+        name: Name of the destination in the contract.
+        place: Where the records are, such as a file; None when nothing was published.
+        records: Records it took.
+        rejected: Records it refused.
+    """
+
+    name: str
+    place: str | None
+    records: int
+    rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +272,9 @@ class RunResult(Mapping[str, Any]):
         checkpoint_id: What to resume a run by that did not finish; None when it cannot be resumed.
         run_key: Idempotency key of the run.
         failed_step: The step that failed, such as ``load``.
+        by_destination: What became of the records at each of several destinations; empty when there is one.
+        violations: Rules that records broke without being kept out by them (``on_violation: warn``).
+        checks: How the checks of the whole run went.
     """
 
     run_id: str
@@ -277,6 +301,9 @@ class RunResult(Mapping[str, Any]):
     checkpoint_id: str | None = None
     run_key: str | None = None
     failed_step: str | None = None
+    by_destination: tuple[DestinationCounts, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
 
     @property
     def resume_command(self) -> str | None:
@@ -332,6 +359,9 @@ class RunResult(Mapping[str, Any]):
             "resume_command": self.resume_command,
             "run_key": self.run_key,
             "failed_step": self.failed_step,
+            "by_destination": [asdict(one) for one in self.by_destination],
+            "violations": [violation.to_dict() for violation in self.violations],
+            "checks": [check.to_dict() for check in self.checks],
         }
 
     @classmethod
@@ -342,6 +372,9 @@ class RunResult(Mapping[str, Any]):
         known["counts"] = Counts(**known["counts"])
         known["steps"] = tuple(StepCounts(**step) for step in known.get("steps", ()))
         known["destinations"] = tuple(known.get("destinations", ()))
+        known["by_destination"] = tuple(DestinationCounts(**one) for one in known.get("by_destination", ()))
+        known["violations"] = tuple(Violation.from_dict(one) for one in known.get("violations", ()))
+        known["checks"] = tuple(CheckResult.from_dict(one) for one in known.get("checks", ()))
         for name in ("started_at", "ended_at"):
             if known.get(name):
                 known[name] = datetime.fromisoformat(known[name])

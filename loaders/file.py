@@ -20,7 +20,7 @@ from etlctl.ids import new_id
 from etlctl.kit.codecs.formats import Choice, chosen, problem_of
 from etlctl.kit.codecs.write_options import CsvOptions, ExcelOptions, JsonOptions, ParquetOptions
 from etlctl.kit.codecs.writing import rejections_of
-from etlctl.kit.drafts import Claim
+from etlctl.kit.drafts import Claim, held_token
 from etlctl.kit.file_places import Job, PartFolder, Place, SingleFile, Stream
 from etlctl.kit.read_back import Written, copy_written
 from etlctl.kit.write_errors import told
@@ -38,6 +38,7 @@ from etlctl.sdk import (
 )
 from etlctl.sdk.dry_writer import DryWriter
 from etlctl.sdk.loader import Encoder
+from etlctl.sdk.stored import Stored
 
 _STDOUT = "standard output"
 _SECONDS_BETWEEN_COMMITS = 5.0
@@ -135,6 +136,13 @@ class File(Loader):
         """Return the file or folder that is written."""
         return () if self.path == "-" else ((base_dir / Path(self.path).expanduser()).resolve(),)
 
+    async def held(self, ctx: WriteContext) -> CommitToken | None:
+        """Return the token of an unfinished run of the stream; what it has prepared is hidden."""
+        if self.path == "-":
+            return None
+        token = await ctx.run_cpu(held_token, ctx.path(self.path).resolve(), ctx.stream)
+        return None if token is None else CommitToken.from_dict(token)
+
     def additive(self) -> File:
         """Return the loader that appends to the same file."""
         return self if self.appends else self.model_copy(update={"write_method": "append", "write_mode": None})
@@ -164,6 +172,17 @@ class File(Loader):
             raise FatalError("what was written to standard output cannot be read back")
         written = self._written(ctx)
         return await ctx.run_cpu(written.contents)
+
+    async def stored(self, ctx: WriteContext) -> Stored:
+        """Return what the file or folder holds.
+
+        Raises:
+            FatalError: It is standard output.
+        """
+        if self.path == "-":
+            raise FatalError("what was written to standard output cannot be read back")
+        written = self._written(ctx)
+        return Stored(written.path.exists(), written.records)
 
     def _written(self, ctx: WriteContext) -> Written:
         path = ctx.path(self.path).resolve()
@@ -235,6 +254,7 @@ class _FileWriter(Writer):
 
     keeps_tokens = True
     undoes = False
+    puts_off = True
 
     def __init__(self, place: Place, ctx: WriteContext, name: str, replaced: Written | None = None) -> None:
         self._place = place
@@ -267,6 +287,9 @@ class _FileWriter(Writer):
         if not self._resumable or not (now or self._due()):
             return False
         return await self._ctx.run_cpu(self._commit)
+
+    async def check(self) -> None:
+        await self._ctx.run_cpu(self._check_guard)
 
     async def finish(self) -> Published:
         return await self._ctx.run_cpu(self._finish)
@@ -316,11 +339,18 @@ class _FileWriter(Writer):
 
     def _finish(self) -> Published:
         with self._busy, told(self._name, self._place.lost):
-            if self._replaced is not None and not self._place.published:
-                self._guard(self._replaced)
+            self._ask_guard()
             token = replace(self._token, finished=True).to_dict()
             info = {"run": self._ctx.run_id, "token": token, "records": self._records}
             return Published((self._place.finish(info, keep=self._resumable),), self._records)
+
+    def _check_guard(self) -> None:
+        with self._busy, told(self._name, self._place.lost):
+            self._ask_guard()
+
+    def _ask_guard(self) -> None:
+        if self._replaced is not None and not self._place.published:
+            self._guard(self._replaced)
 
     def _guard(self, replaced: Written) -> None:
         """Ask the guard whether what stands there may be replaced."""
@@ -344,3 +374,4 @@ class _StreamWriter(_FileWriter):
     """What went to a stream cannot be taken back, so there are no tokens."""
 
     keeps_tokens = False
+    puts_off = False

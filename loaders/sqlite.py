@@ -15,11 +15,13 @@ from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from etlctl.kit.sql.blocks import rejections
+from etlctl.kit.sql.drift import DriftPolicy, SchemaEvolution
 from etlctl.kit.sql.methods import Method, method_named, quoted
+from etlctl.kit.sql.sqlite_contents import table_contents
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_intake import Job
 from etlctl.kit.sql.sqlite_table import read_table
-from etlctl.kit.sql.sqlite_transfer import Lease, Transfer
+from etlctl.kit.sql.sqlite_transfer import Lease, Transfer, held_token
 from etlctl.kit.sql.tokens import Token
 from etlctl.sdk import (
     Batch,
@@ -34,6 +36,7 @@ from etlctl.sdk import (
     Writer,
 )
 from etlctl.sdk.dry_writer import DryWriter
+from etlctl.sdk.stored import SqliteTable, Stored
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,8 +92,8 @@ class Sqlite(Loader):
     """Fields that find a row, for ``upsert``, ``update`` and ``delete``; the primary key of a table that is made."""
     create_table: bool = False
     """Make the table when it does not exist: from the contract's schema, and further fields of the first batch."""
-    schema_evolution: Literal["evolve", "freeze", "drop_value", "drop_row"] = "freeze"
-    """What a field without a column does: ``freeze`` stops the run, ``evolve`` adds the column, ``drop_value`` leaves the field out, ``drop_row`` rejects the record. A null is no field."""  # noqa: E501
+    schema_evolution: Literal["evolve", "freeze", "drop_value", "drop_row"] | SchemaEvolution = "freeze"
+    """What a field without a column does: ``freeze`` stops the run, ``evolve`` adds the column, ``drop_value`` leaves the field out, ``drop_row`` rejects the record. A null is no field. Or ``{new_fields: …, changed_types: …, fields: {price: freeze}}``. What was found is in ``etlctl runs drift``."""  # noqa: E501
 
     examples: ClassVar[tuple[Example, ...]] = (
         Example(
@@ -164,6 +167,16 @@ class Sqlite(Loader):
         """Return the database file."""
         return ctx.path(_file_name(self._location()))
 
+    def identity(self, base_dir: Path) -> tuple[str, ...]:
+        """Return the database and the table: names of tables know no upper and lower case."""
+        path = base_dir / Path(_file_name(self._location())).expanduser()
+        return str(path.resolve()), self.table.lower()
+
+    async def held(self, ctx: WriteContext) -> CommitToken | None:
+        """Return the token of the stream."""
+        token = await ctx.run_cpu(held_token, self.file(ctx), ctx.stream)
+        return None if token is None else CommitToken(**asdict(token))
+
     def delivery(self) -> Delivery:
         """Rows and commit token are one transaction, whatever the write method."""
         return Delivery.exactly_once
@@ -189,7 +202,17 @@ class Sqlite(Loader):
 
     def _open(self, ctx: WriteContext) -> Writer:
         path = self.file(ctx)
-        job = Job(self.table, self.method, self.key, self.create_table, self.schema_evolution, ctx.fields, ctx.warn)
+        job = Job(
+            self.table,
+            self.method,
+            self.key,
+            self.create_table,
+            DriftPolicy.of(self.schema_evolution),
+            ctx.fields,
+            ctx.warn,
+            ctx.drift,
+            ctx.resume,
+        )
         if not job.makes_table and not path.exists():
             raise FatalError(
                 f"there is no database {path} (for table {self.table!r})",
@@ -228,6 +251,15 @@ class Sqlite(Loader):
         """
         return await ctx.run_cpu(self._contents, ctx)
 
+    async def stored(self, ctx: WriteContext) -> Stored:
+        """Return what the table holds; a record is found by the contract's key, else by the table's.
+
+        Raises:
+            FatalError: The database cannot be read.
+        """
+        found = await ctx.run_cpu(table_contents, self.file(ctx), self.table, self.key)
+        return Stored(found.exists, found.rows, found.key, found.columns, SqliteTable(found.file, found.name))
+
     def _contents(self, ctx: WriteContext) -> Counter[str]:
         path = self.file(ctx)
         if not path.exists():
@@ -263,15 +295,15 @@ class _SqliteWriter(Writer):
         await self._call(self._transfer.commit, Token(**token.to_dict()))
         return True
 
+    async def check(self) -> None:
+        await self._call(self._transfer.check, self._ask_guard, counted=self._ctx.guard.counts_matter)
+
     async def finish(self) -> Published:
-        guard = self._ctx.guard
-        place = self._transfer.place
+        records = await self._call(self._transfer.finish, self._ask_guard, counted=self._ctx.guard.counts_matter)
+        return Published((self._transfer.place,), records)
 
-        def check(before: int, after: int) -> None:
-            guard.check(before, after, place)
-
-        records = await self._call(self._transfer.finish, check, counted=guard.counts_matter)
-        return Published((place,), records)
+    def _ask_guard(self, before: int, after: int) -> None:
+        self._ctx.guard.check(before, after, self._transfer.place)
 
     async def suspend(self) -> None:
         await self._call(self._transfer.suspend)

@@ -132,7 +132,7 @@ class Add(Operation):
             try:
                 column = FrameCompiler(plan.schema, around, sample).compile(expression)
             except Unsupported as error:
-                raise FrameUnsupported("add") from error
+                raise FrameUnsupported(f"add {name!r}: {error} has no columnar form") from error
             pending[name] = (column.expr, column.dtype)
             doubts.extend(column.doubts)
         plan.with_columns(pending, suspects=doubts)

@@ -190,7 +190,7 @@ class Convert(Operation):
             options = self.fields[name]
             made = convert_column(pl.col(name), plan.schema[name], options.type, options.options, samples.get(name, ()))
             if made is None:
-                raise FrameUnsupported("convert")
+                raise FrameUnsupported(f"convert {name!r}, a column of type {plan.schema[name]}, to {options.type}")
             columns[name] = (made.expr, made.dtype)
             doubts.extend(made.doubts)
         plan.with_columns(columns, suspects=doubts)

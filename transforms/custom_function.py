@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from etlctl.errors import UnexpectedError
-from etlctl.kit.user_code import load_callable, source_of
-from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
-from etlctl.types import kind_of
+from etlctl.batch import frame_to_rows, rows_to_frame
+from etlctl.errors import ConversionError
+from etlctl.kit.calling import CalledFunction
+from etlctl.kit.user_code import source_of
+from etlctl.kit.user_function import FunctionPlace, Refusal
+from etlctl.sdk import Example, FatalError, FieldSet, Record, RowSlice, Scope, StepContext
+from etlctl.sdk.whole_frame import WholeFrame
 
-_METHODS = ("optimize", "run", "__call__")
+if TYPE_CHECKING:
+    import polars as pl
+
+    from etlctl.kit.isolation import IsolatedFunction
 
 
-class CustomFunction(Operation):
+class CustomFunction(WholeFrame):
     """Changes records with a Python function or class of your own, sync or async.
 
     ``mode: batch`` (default) calls it with the list of all records and takes a list, or None for none.
     ``mode: record`` calls it with one record and takes a record, a list of records, or None to drop the record; an
-    exception rejects the record (``custom_function.raised``). Of a class, the method ``optimize``, ``run`` or
-    ``__call__`` is called. The module is looked for in the contract's folder, then in the workspace, then among the
-    installed packages, and is imported only when a run gets to it.
+    exception rejects the record (``custom_function.raised``). ``mode: frame`` calls it with a ``polars.DataFrame`` and
+    takes one. A generator does for a list.
+    A class is made into one object per run, with those ``kwargs`` that its constructor names; the method ``optimize``,
+    ``run`` or ``__call__`` is called with the others. Async functions are awaited one call after the other, all in one
+    event loop. Calls come from one thread that is the function's own; what it prints goes to stderr. With ``workers``
+    each process has an object of its own.
+    The module is looked for in the contract's folder, then in the workspace, then among the installed packages, and is
+    imported only when a run gets to it.
     """
 
     module: str | None = None
@@ -36,17 +43,26 @@ class CustomFunction(Operation):
     """Function or class in the module."""
     callable: str | None = None
     """Both at once: ``module.function``."""
-    mode: Literal["record", "batch"] = "batch"
-    """Call it with one record, or with the list of all: the data set in full mode, one batch in streaming."""
+    mode: Literal["record", "batch", "frame"] = "batch"
+    """Call it with one record, or with the list (``batch``) or Polars frame (``frame``) of all: the data set in full mode, one batch in streaming."""  # noqa: E501
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of each call."""
+    """Keyword arguments of each call, and of the constructor of a class."""
+    timeout: float | None = Field(default=None, gt=0, le=86_400, strict=False)
+    """Seconds one call may take; past it the record is rejected (``custom_function.timeout``), in the other modes the batch fails. What hangs outside of Python code can only be ended with ``isolate``."""  # noqa: E501
+    isolate: bool = False
+    """Run it in a process of its own: a crash rejects the record in hand (``custom_function.crashed``), in the other modes the batch fails; the run goes on with a new process."""  # noqa: E501
 
     examples: ClassVar[tuple[Example, ...]] = (
         Example("A function beside the contract", "{module: my_transforms, function: optimize, kwargs: {factor: 2}}"),
         Example("Installed code, one record at a time", "{callable: copy.copy, mode: record}", [{"a": 1}], [{"a": 1}]),
+        Example("A Polars frame in, a Polars frame out", "{callable: my_transforms.per_month, mode: frame}"),
+        Example(
+            "Code that may crash or hang",
+            "{callable: my_transforms.parse_pdf, mode: record, isolate: true, timeout: 10}",
+        ),
     )
 
-    _function: Callable[..., Any] | None = PrivateAttr(default=None)
+    _called: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _named(self) -> CustomFunction:
@@ -63,8 +79,17 @@ class CustomFunction(Operation):
 
     @property
     def scope(self) -> Scope:
-        """The whole batch in batch mode."""
-        return Scope.batch if self.mode == "batch" else Scope.record
+        """The whole batch, unless it is called record by record."""
+        return Scope.record if self.mode == "record" else Scope.batch
+
+    @property
+    def takes_frames(self) -> bool:
+        """Tell whether the function wants a frame."""
+        return self.mode == "frame"
+
+    def frame_reason(self) -> str | None:
+        """Say that only ``mode: frame`` works on a frame."""
+        return None if self.takes_frames else f"custom_function in {self.mode} mode calls Python with records"
 
     @property
     def path(self) -> str:
@@ -80,156 +105,73 @@ class CustomFunction(Operation):
         """Return a copy that looks the function up anew, so that no object outlives its run."""
         return self.model_copy()
 
-    def resolve(self, ctx: StepContext) -> Callable[..., Any]:
-        """Import the function, once per run.
+    def close(self) -> None:
+        """End the function's thread or process."""
+        if self._called is not None:
+            self._called.close()
+            self._called = None
 
-        Raises:
-            FatalError: It cannot be found, imported or called.
-        """
-        if self._function is None:
-            module, _, name = self.path.rpartition(".")
-            self._function = _bind(load_callable(module, name, ctx.base_dir), self.path)
-        return self._function
+    def _function(self, ctx: StepContext) -> CalledFunction | IsolatedFunction:
+        if self._called is None:
+            place = FunctionPlace(self.path, self.kwargs, ctx.base_dir, self.timeout)
+            self._called = _isolated(place) if self.isolate else CalledFunction(place)
+        return cast("CalledFunction | IsolatedFunction", self._called)
 
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:
         """Call the function for each record, or once for all."""
         if not rows.records:
             return
-        function = self.resolve(ctx)
-        if self.mode == "batch":
-            self._batch(rows, function)
+        function = self._function(ctx)
+        if self.mode == "record":
+            _each(rows, function)
+        elif self.mode == "batch":
+            _exchange(rows, function.batch(rows.records))
         else:
-            self._each(rows, function)
+            _exchange(rows, frame_to_rows(function.frame(self.as_frame(rows.records))))
 
-    def _batch(self, rows: RowSlice, function: Callable[..., Any]) -> None:
-        _own_nested(rows.records)
+    def change(self, frame: pl.DataFrame, ctx: StepContext) -> pl.DataFrame:
+        """Call the function with a frame."""
+        return self._function(ctx).frame(frame) if frame.height else frame
+
+    def as_frame(self, records: list[Record]) -> pl.DataFrame:
+        """Turn records into the frame that the function wants.
+
+        Raises:
+            FatalError: They do not fit into columns.
+        """
         try:
-            (result,) = _call(function, [list(rows.records)], self.kwargs)
-        except _Raised as raised:
-            error = raised.error
-            raise UnexpectedError(f"custom function {self.path} raised {type(error).__name__}: {error}") from error
-        if result is None:
-            result = []
-        if not isinstance(result, list | tuple) or not all(isinstance(record, dict) for record in result):
+            return rows_to_frame(records)
+        except ConversionError as error:
             raise FatalError(
-                f"custom function {self.path} returned {_described(result)}",
-                help="in batch mode it must return a list of records (dict), or None for none",
-            )
-        rows.exchange(list(result))
-
-    def _each(self, rows: RowSlice, function: Callable[..., Any]) -> None:
-        _own_nested(rows.records)
-        for position, result in enumerate(_call(function, rows.records, self.kwargs, keep_errors=True)):
-            if isinstance(result, _Raised):
-                text = f"custom function {self.path} raised {type(result.error).__name__}: {result.error}"
-                rows.reject(position, "custom_function.raised", text)
-            elif result is None:
-                rows.drop(position)
-            elif isinstance(result, dict):
-                rows.records[position] = result
-            elif isinstance(result, list | tuple) and all(isinstance(record, dict) for record in result):
-                rows.replace(position, list(result))
-            else:
-                text = (
-                    f"custom function {self.path} returned {_described(result)}, not a record, list of records or None"
-                )
-                rows.reject(position, "custom_function.result", text)
+                f"custom function {self.path} wants a frame, and the records do not make one: {error}",
+                help=f"{error.help or 'give each field one type'}; or use mode: batch",
+            ) from error
 
     def effect(self, known: FieldSet) -> FieldSet:
         """What comes out is not known."""
         return known.opaque()
 
 
-class _Raised(Exception):  # noqa: N818
-    """The user's code raised something."""
+def _isolated(place: FunctionPlace) -> IsolatedFunction:
+    from etlctl.kit.isolation import IsolatedFunction  # noqa: PLC0415 - few functions are
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__()
-        self.error = error
+    return IsolatedFunction(place)
 
 
-def _bind(found: Any, path: str) -> Callable[..., Any]:
-    """Return what to call: the function itself, or a method of one instance of the class."""
-    if not inspect.isclass(found):
-        return found  # type: ignore[no-any-return]
-    try:
-        instance = found()
-    except Exception as error:
-        raise FatalError(f"custom function {path}: making the object raised {type(error).__name__}: {error}") from error
-    method = next((getattr(instance, name) for name in _METHODS if hasattr(instance, name)), None)
-    if method is None:
-        raise FatalError(f"class {path} has none of the methods {', '.join(_METHODS)}")
-    return method  # type: ignore[no-any-return]
+def _each(rows: RowSlice, function: CalledFunction | IsolatedFunction) -> None:
+    for position, outcome in enumerate(function.each(rows.records)):
+        if type(outcome) is dict:
+            rows.records[position] = outcome
+        elif outcome is None:
+            rows.drop(position)
+        elif isinstance(outcome, Refusal):
+            rows.reject(position, outcome.rule, outcome.message)
+        elif isinstance(outcome, list):
+            rows.replace(position, outcome)
 
 
-def _call(
-    function: Callable[..., Any], inputs: list[Any], kwargs: dict[str, Any], *, keep_errors: bool = False
-) -> list[Any]:
-    """Call the function for each input, in order; one event loop serves all that turn out to be async."""
-    results: list[Any] = []
-    pending = False
-    for each in inputs:
-        try:
-            result = function(each, **kwargs)
-        except (Exception, SystemExit) as error:
-            if not keep_errors:
-                raise _Raised(error) from error
-            result = _Raised(error)
-        pending = pending or inspect.isawaitable(result)
-        results.append(result)
-    return _on_a_loop(_settle(results, keep_errors=keep_errors)) if pending else results
-
-
-async def _settle(results: list[Any], *, keep_errors: bool) -> list[Any]:
-    settled: list[Any] = []
-    for result in results:
-        try:
-            settled.append(await result if isinstance(result, Awaitable) else result)
-        except (Exception, SystemExit) as error:
-            if not keep_errors:
-                raise _Raised(error) from error
-            settled.append(_Raised(error))
-    return settled
-
-
-def _on_a_loop(work: Any) -> list[Any]:
-    """Run a coroutine to its end from synchronous code, on another thread when this one has a running loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="etlctl-custom-function")
-    thread.start()
-    thread.join()
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]  # type: ignore[no-any-return]
-
-
-def _own_nested(records: list[Record]) -> None:
-    """Give the function nested values of its own: those in the record still belong to the source."""
-    for record in records:
-        for name, value in record.items():
-            if isinstance(value, dict | list):
-                record[name] = _copied(value)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
-
-
-def _described(result: Any) -> str:
-    if isinstance(result, list | tuple):
-        wrong = next(item for item in result if not isinstance(item, dict))
-        return f"a list with a {kind_of(wrong)} in it"
-    return f"a {kind_of(result)}"
+def _exchange(rows: RowSlice, records: list[Record]) -> None:
+    rows.exchange(records)
+    if len({id(record) for record in records}) < len(records):
+        # One object given twice is two records: later steps change each in its place.
+        rows.records = [record.copy() for record in records]

@@ -56,13 +56,13 @@ class Defaults(Operation):
             column = plan.schema.get(name, pl.Null())
             dtype = _dtype(value)
             if dtype is None:
-                raise FrameUnsupported("defaults")
+                raise FrameUnsupported(f"the default of {name!r} is a value that no column type holds")
             if column == pl.Null:
                 columns[name] = (pl.lit(value, dtype=dtype), dtype)
             elif column == dtype:
                 columns[name] = (pl.col(name).fill_null(pl.lit(value, dtype=dtype)), dtype)
             else:
-                raise FrameUnsupported("defaults")
+                raise FrameUnsupported(f"{name!r}, a column of type {column}, with a default of another type")
         plan.with_columns(columns)
 
     def effect(self, known: FieldSet) -> FieldSet:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from etlctl import jsonata
 from etlctl.batch import Record
 from etlctl.errors import RecordRejected
-from etlctl.kit import jsonata
 from etlctl.kit.comparison import MEMBERS, NULLS, ORDERS, PASS_NULL, TEXTS, Unlike, compile_test, usual_types
 from etlctl.kit.evaluation import field_getter
+from etlctl.kit.frame_jsonata.subset import rows_only
 from etlctl.sdk import Example, FieldProblem, FieldSet, Operation, RowSlice, StepContext
 from etlctl.types import NUMBERS, kind_of, shown
 
@@ -137,10 +139,10 @@ class Filter(Operation):
         given = {"value": self.value} if self.operator not in NULLS else {}
         return (Condition(field=self.field, operator=self.operator, **given),)
 
-    def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
+    def rows(self, rows: RowSlice, ctx: StepContext) -> None:
         """Drop the records that do not pass."""
         if self.expression is not None:
-            passes = self._expression_test()
+            passes = self._expression_test(ctx.now)
         elif _simple(self.conditions()):
             _drop_by_one(rows, self.conditions()[0])
             return
@@ -153,14 +155,15 @@ class Filter(Operation):
             except RecordRejected as error:
                 rows.reject_error(position, error)
 
-    def _expression_test(self) -> Callable[[Record], bool]:
-        evaluator = jsonata.compile(self.expression or "")
+    def _expression_test(self, now: datetime) -> Callable[[Record], bool]:
+        text = self.expression or ""
+        evaluate = jsonata.compile(text).prepared(now=now)
 
         def passes(record: Record) -> bool:
             try:
-                return jsonata.truthy(evaluator.evaluate(record))
+                return jsonata.truthy(evaluate(record))
             except jsonata.JsonataError as error:
-                raise RecordRejected("filter.expression", f"the expression failed: {error.message}") from error
+                raise RecordRejected("filter.expression", f"the expression failed: {error.explained(text)}") from error
 
         return passes
 
@@ -183,15 +186,34 @@ class Filter(Operation):
 
         return passes
 
-    def frame(self, plan: FramePlan, ctx: StepContext) -> None:  # noqa: ARG002
+    def frame_reason(self) -> str | None:
+        """Return what in the expression has no columnar form; the columns may still be ones it cannot be sure about."""
+        return None if self.expression is None else rows_only(self.expression, {}, record=False)
+
+    def _filter_by_expression(self, plan: FramePlan, ctx: StepContext) -> None:
+        from etlctl.kit.frame_jsonata.records import condition_column  # noqa: PLC0415
+        from etlctl.kit.frame_jsonata.values import Unsupported  # noqa: PLC0415
+        from etlctl.sdk.frames import FrameUnsupported  # noqa: PLC0415
+
+        try:
+            test = condition_column(self.expression or "", plan.schema, {}, ctx.now)
+        except Unsupported as error:
+            raise FrameUnsupported(str(error)) from error
+        plan.filter(test.expr, suspects=test.doubts)
+
+    def frame(self, plan: FramePlan, ctx: StepContext) -> None:
         """Filter the plan; columns of another kind than the value need the rows form."""
         import polars as pl  # noqa: PLC0415
 
         from etlctl.kit.frame_compare import condition  # noqa: PLC0415
         from etlctl.sdk.frames import FrameUnsupported  # noqa: PLC0415
 
-        if self.expression is not None or any("." in each.field for each in self.conditions()):
-            raise FrameUnsupported("filter")
+        if self.expression is not None:
+            self._filter_by_expression(plan, ctx)
+            return
+        nested = next((each.field for each in self.conditions() if "." in each.field), None)
+        if nested is not None:
+            raise FrameUnsupported(f"filter looks into an object: {nested!r}")
         passes: list[pl.Expr] = []
         doubts: list[pl.Expr] = []
         for each in self.conditions():
@@ -199,7 +221,8 @@ class Filter(Operation):
             column = pl.col(each.field) if known else pl.lit(None)
             made = condition(column, plan.schema[each.field] if known else pl.Null(), each.operator, each.value)
             if made is None:
-                raise FrameUnsupported("filter")
+                dtype = plan.schema[each.field] if known else "null"
+                raise FrameUnsupported(f"filter compares {each.field!r}, a column of type {dtype}, with such a value")
             passes.append(made[0])
             doubts.extend(made[1])
         plan.filter(pl.all_horizontal(passes), suspects=doubts)

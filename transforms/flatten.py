@@ -112,7 +112,7 @@ class Flatten(Operation):
                 continue
             held, kind = columns[name]
             if pl.Null not in {kind, dtype} and kind != dtype:
-                raise FrameUnsupported("flatten")
+                raise FrameUnsupported(f"flatten finds two columns of unlike types for {name!r}")
             clashes.append(held.is_not_null() & expr.is_not_null())
             columns[name] = (pl.coalesce(held, expr), dtype if kind == pl.Null else kind)
         if not columns:

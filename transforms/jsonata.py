@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from etlctl.kit import jsonata
+from etlctl import jsonata
+from etlctl.kit.frame_jsonata.subset import may_drop, rows_only
 from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
 from etlctl.types import kind_of, shown
+
+if TYPE_CHECKING:
+    from etlctl.sdk.frames import FramePlan
+
+
+_RECORD = jsonata.Limits(items=2_000_000)
+_BATCH = jsonata.Limits(seconds=600, items=20_000_000, characters=500_000_000)
 
 
 class Jsonata(Operation):
@@ -28,6 +36,7 @@ class Jsonata(Operation):
     bindings: dict[str, Any] = Field(default_factory=dict)
     """Values of variables: ``{rate: 2}`` is ``$rate`` in the expression."""
 
+    has_frame: ClassVar[bool] = True
     examples: ClassVar[tuple[Example, ...]] = (
         Example(
             "Reshape each record",
@@ -65,18 +74,45 @@ class Jsonata(Operation):
         """The whole batch in batch mode."""
         return Scope.batch if self.mode == "batch" else Scope.record
 
-    def rows(self, rows: RowSlice, ctx: StepContext) -> None:  # noqa: ARG002
-        """Evaluate the expression for each record, or once for all."""
-        evaluator = jsonata.compile(self.expression)
+    @property
+    def changes_count(self) -> bool:  # type: ignore[override] # here it depends on the options
+        """Whether the columnar form may drop records: only a condition does."""
+        return may_drop(self.expression)
+
+    def frame_reason(self) -> str | None:
+        """Return what in the expression has no columnar form; the columns may still be ones it cannot be sure about."""
         if self.mode == "batch":
-            self._batch(rows, evaluator)
+            return "mode: batch evaluates all records at once"
+        return rows_only(self.expression, self.bindings)
+
+    def frame(self, plan: FramePlan, ctx: StepContext) -> None:
+        """Compute the columns of the records the expression makes; doubtful records are left to the rows form."""
+        from etlctl.kit.frame_jsonata.records import record_columns  # noqa: PLC0415
+        from etlctl.kit.frame_jsonata.values import Unsupported  # noqa: PLC0415
+        from etlctl.sdk.frames import FrameUnsupported  # noqa: PLC0415
+
+        try:
+            made = record_columns(self.expression, plan.schema, self.bindings, ctx.now)
+        except Unsupported as error:
+            raise FrameUnsupported(str(error)) from error
+        plan.exact = True
+        if made.keep is not None:
+            plan.filter(made.keep.expr, suspects=made.keep.doubts)
+        plan.suspect(*made.doubts)
+        plan.select({name: (value.expr, value.dtype) for name, value in made.columns.items()})
+        plan.mixed = made.mixed
+
+    def rows(self, rows: RowSlice, ctx: StepContext) -> None:
+        """Evaluate the expression for each record, or once for all."""
+        if self.mode == "batch":
+            self._batch(rows, ctx)
             return
-        bindings = self.bindings or None
+        evaluate = jsonata.compile(self.expression).prepared(self.bindings, now=ctx.now, limits=_RECORD)
         for position, record in enumerate(rows.records):
             try:
-                result = evaluator.evaluate(record, bindings)
+                result = evaluate(record)
             except jsonata.JsonataError as error:
-                rows.reject(position, "jsonata.error", f"the expression failed: {error.message}")
+                rows.reject(position, "jsonata.error", f"the expression failed: {error.explained(self.expression)}")
                 continue
             made = _records(result)
             if made is None:
@@ -84,13 +120,14 @@ class Jsonata(Operation):
             else:
                 rows.replace(position, made)
 
-    def _batch(self, rows: RowSlice, evaluator: jsonata.Evaluator) -> None:
+    def _batch(self, rows: RowSlice, ctx: StepContext) -> None:
         if not rows.records:
             return
+        expression = jsonata.compile(self.expression)
         try:
-            result = evaluator.evaluate(rows.records, self.bindings or None)
+            result = expression.evaluate(rows.records, self.bindings, now=ctx.now, limits=_BATCH)
         except jsonata.JsonataError as error:
-            raise FatalError(f"the JSONata expression failed: {error.message}") from error
+            raise FatalError(f"the JSONata expression failed: {error.explained(self.expression)}") from error
         made = _records(result)
         if made is None:
             raise FatalError(

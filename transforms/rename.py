@@ -115,7 +115,7 @@ class Rename(Operation):
         if not moves:
             return
         if any(pl.Null not in {schema[old], schema[new]} and schema[old] != schema[new] for old, new in taken.items()):
-            raise FrameUnsupported("rename")
+            raise FrameUnsupported("rename brings two columns of unlike types together")
         plan.suspect(*[pl.col(old).is_not_null() & pl.col(new).is_not_null() for old, new in taken.items()])
         columns: dict[str, tuple[pl.Expr, pl.DataType]] = {}
         merged = {new: old for old, new in taken.items()}

@@ -82,14 +82,14 @@ class Unnest(Operation):
 
         dtypes = {name: plan.schema.get(name) for name in self.fields}
         if len(dtypes) < len(self.fields) or not all(isinstance(dtype, pl.List) for dtype in dtypes.values()):
-            raise FrameUnsupported("unnest")
+            raise FrameUnsupported("unnest of a column that is no list of one type")
         if not self.keep_empty:
             filled = [pl.col(name).list.len() > 0 for name in self.fields]
             plan.filter(pl.all_horizontal(filled))
         for name in self.fields:
             dtype = plan.schema[name]
             if not isinstance(dtype, pl.List):
-                raise FrameUnsupported("unnest")
+                raise FrameUnsupported(f"unnest of {name!r}, a column of type {dtype}")
             inner: pl.DataType = dtype.inner() if isinstance(dtype.inner, type) else dtype.inner
             # Versions of Polars differ on empty lists, but agree that a null list stays as one row.
             single = pl.col(SUSPECT) | (pl.col(name).list.len() == 0)

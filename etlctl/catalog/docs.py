@@ -203,7 +203,7 @@ def static_examples(node: ast.ClassDef) -> tuple[Example, ...]:
 def _static_example(call: ast.expr) -> Example | None:
     if not isinstance(call, ast.Call):
         return None
-    names = ("title", "yaml", "given", "expect", "rejected")
+    names = ("title", "yaml", "given", "expect", "rejected", "files")
     pairs = [*zip(names, call.args, strict=False), *((word.arg or "", word.value) for word in call.keywords)]
     values: dict[str, Any] = {}
     for name, node in pairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,10 @@ CheckpointDir = Annotated[
     Path | None, typer.Option("--checkpoint-dir", help="Keep checkpoints as JSON files in this folder.")
 ]
 AcceptChanges = Annotated[bool, typer.Option("--accept-changes", help="Resume although the contract was edited since.")]
+RunDate = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="The date the run is for (${run_date}).", show_default=False),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, only errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "init": "init:init",
     "validate": "validate:validate",
     "preview": "preview:preview",
+    "plan": "plan:plan",
+    "test": "cases:cases",
     "run": "run:run",
     "resume": "run:resume",
     "prove": "prove:prove",

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AsJson, ContractPath, Params, parse_params
+from etlctl.cli.arguments import AsJson, ContractPath, Params, RunDate, parse_params
+
+if TYPE_CHECKING:
+    from etlctl.orchestrator.tryout import Tried
 
 
 def preview(
     contract: ContractPath,
     *,
     param: Params = None,
+    run_date: RunDate = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Records to show.")] = 10,
     sample: Annotated[int, typer.Option("--sample", min=1, help="Source records to read.")] = 1000,
+    steps: Annotated[bool, typer.Option("--steps", help="Show each source record after every step.")] = False,
     json: AsJson = False,
 ) -> None:
     """Show the first records a run would load; nothing is written, the ledger included.
 
-    Example: etlctl preview contracts/flights --limit 5
+    With --steps: the first source records, before and after every step, with what changed and why a record left.
+
+    Examples: etlctl preview contracts/flights --limit 5  ·  etlctl preview contracts/orders --steps -n 2
     """
     with output.errors_as_exit_codes():
         import asyncio  # noqa: PLC0415
@@ -28,29 +35,48 @@ def preview(
         from etlctl.orchestrator import ETLOrchestrator  # noqa: PLC0415
 
         orchestrator = ETLOrchestrator(contract, params=parse_params(param), warn=output.warn)
-        records, rejected, result = asyncio.run(orchestrator.preview(sample=sample))
-        shown = records[:limit]
+        date = run_date.date() if run_date else None
+        tried = asyncio.run(orchestrator.follow(limit if steps else 0, sample=sample, run_date=date))
         if json:
-            output.json_data(
-                {
-                    "records": shown,
-                    "rejected": [_letter(letter) for letter in rejected[:limit]],
-                    "result": result.to_dict(),
-                }
-            )
+            output.json_data(_as_json(tried, limit, steps=steps))
         else:
-            _show(shown)
-            for letter in rejected[:limit]:
-                output.say(
-                    f"rejected {letter.location or f'record {letter.index + 1}'}: {letter.message} [{letter.rule}]"
-                )
-        counts = result.counts
-        output.say(
-            f"{counts.extracted:,} source records read: {result.would_load:,} would be loaded, "
-            f"{counts.filtered:,} filtered, {counts.rejected:,} rejected; {len(shown):,} shown, nothing written"
-        )
-        if not result.success:
-            output.fail(result)
+            _show_all(tried, limit, steps=steps)
+        _say_counts(tried, len(tried.traces) if steps else min(len(tried.records), limit))
+        if not tried.result.success:
+            output.fail(tried.result)
+
+
+def _as_json(tried: Tried, limit: int, *, steps: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "records": tried.records[:limit],
+        "rejected": [_letter(letter) for letter in tried.rejected[:limit]],
+        "result": tried.result.to_dict(),
+    }
+    if steps:
+        from etlctl.cli import preview_steps  # noqa: PLC0415
+
+        found["steps"] = preview_steps.as_json(tried.traces)
+    return found
+
+
+def _show_all(tried: Tried, limit: int, *, steps: bool) -> None:
+    if steps:
+        from etlctl.cli import preview_steps  # noqa: PLC0415
+
+        preview_steps.show(tried.traces)
+    else:
+        _show(tried.records[:limit])
+    for letter in tried.rejected[:limit]:
+        output.say(f"rejected {letter.location or f'record {letter.index + 1}'}: {letter.message} [{letter.rule}]")
+
+
+def _say_counts(tried: Tried, shown: int) -> None:
+    result, counts = tried.result, tried.result.counts
+    duplicates = f"{counts.deduplicated:,} duplicates, " if counts.deduplicated else ""
+    output.say(
+        f"{counts.extracted:,} source records read: {result.would_load:,} would be loaded, {duplicates}"
+        f"{counts.filtered:,} filtered, {counts.rejected:,} rejected; {shown:,} shown, nothing written"
+    )
 
 
 def _letter(letter: Any) -> dict[str, Any]:

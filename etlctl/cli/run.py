@@ -12,6 +12,9 @@ import typer
 from etlctl.cli import output
 from etlctl.cli.arguments import AcceptChanges, AsJson, CheckpointDir, ContractPath, Params, Quiet, parse_params
 
+_SAMPLE = 1000
+"""Source records that --watch reads each time."""
+
 
 class Mode(StrEnum):
     """Processing modes one can ask for."""
@@ -45,6 +48,9 @@ BatchSize = Annotated[int | None, typer.Option(min=1, max=1 << 40, help="Source 
 MaxRecords = Annotated[int | None, typer.Option(min=0, help="Stop after so many source records.")]
 MaxRetries = Annotated[int | None, typer.Option(min=0, help="How often a failed batch is tried again.")]
 ErrorThreshold = Annotated[float | None, typer.Option(min=0, max=1, help="Share of batches that may fail for good.")]
+WorkerCount = Annotated[
+    int | None, typer.Option("--workers", min=1, max=256, help="Processes that run the steps, record by record.")
+]
 TriggeredBy = Annotated[
     Trigger, typer.Option("--trigger", "--trigger-source", help="What starts the run, for the ledger.")
 ]
@@ -58,6 +64,11 @@ Concurrency = Annotated[int, typer.Option(min=1, help="How many sets of --param-
 Delay = Annotated[float, typer.Option(min=0, help="Seconds between the runs of --param-file.")]
 Prove = Annotated[
     bool, typer.Option("--prove", help="Run and kill it in a scratch copy instead: see etlctl prove --help.")
+]
+
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Preview on every save of the contract's files instead, until Ctrl-C; never loads."),
 ]
 
 
@@ -74,6 +85,7 @@ def run(
     max_records: MaxRecords = None,
     max_retries: MaxRetries = None,
     error_threshold: ErrorThreshold = None,
+    workers: WorkerCount = None,
     trigger: TriggeredBy = Trigger.manual,
     restart: Restart = False,
     accept_changes: AcceptChanges = False,
@@ -82,6 +94,7 @@ def run(
     concurrency: Concurrency = 5,
     delay: Delay = 0.0,
     prove: Prove = False,
+    watch: Watch = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -104,37 +117,56 @@ def run(
             "max_records": max_records,
             "max_retries": max_retries,
             "error_threshold": error_threshold,
+            "workers": workers,
             "trigger": trigger.value,
             "restart": restart,
             "accept_changes": accept_changes,
             "dry_run": dry_run,
         }
-        if prove:
-            _prove(contract, options, json=json)
+        if prove or watch:
+            (_prove if prove else _watch)(contract, options, json=json)
             return
-        from etlctl.cli.running import tell, watched  # noqa: PLC0415
-
-        if param_file is not None:
-            pace = (concurrency, delay)
-            _run_file(contract, param_file, options, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
-        tell(watched(contract, options, checkpoint_dir=checkpoint_dir, quiet=quiet), json=json, quiet=quiet)
+        pace = (concurrency, delay)
+        _load(contract, options, param_file, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
 
 
-def _run_file(
-    contract: Path, param_file: Path, options: dict[str, Any], pace: tuple[int, float], **shown: Any
-) -> NoReturn:
-    from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
+def _load(
+    contract: Path, options: dict[str, Any], param_file: Path | None, pace: tuple[int, float], **shown: Any
+) -> None:
+    """Run for real, once or for each set of a file."""
+    from etlctl.cli.running import tell, watched  # noqa: PLC0415
 
-    run_file(contract, param_file, options, Pace(*pace), **shown)
+    if param_file is not None:
+        from etlctl.cli.multiple import Pace, run_file  # noqa: PLC0415
+
+        run_file(contract, param_file, options, Pace(*pace), **shown)
+    result = watched(contract, options, checkpoint_dir=shown["checkpoint_dir"], quiet=shown["quiet"])
+    tell(result, json=shown["json"], quiet=shown["quiet"])
+
+
+def _watch(contract: Path, options: dict[str, Any], *, json: bool) -> NoReturn:
+    """Preview on every save; what says how a real run is kept or repeated says nothing to a preview."""
+    taken = {name: options.pop(name) for name in ("params", "run_date", "max_records")}
+    _refuse_others(
+        "--watch previews: it", "-p, --run-date and --max-records", options | ({"json": True} if json else {})
+    )
+    from etlctl.cli.watch import watch  # noqa: PLC0415
+
+    date = str(taken["run_date"]) if taken["run_date"] is not None else None
+    watch(contract, taken["params"], date, taken["max_records"] or _SAMPLE)
+
+
+def _refuse_others(what: str, known: str, options: dict[str, Any]) -> None:
+    others = [name for name, value in options.items() if value not in {None, False, "manual"}]
+    if others:
+        flags = ", ".join("--" + name.removesuffix("_id").replace("_", "-") for name in others)
+        raise typer.BadParameter(f"{what} takes {known}, but not {flags}")
 
 
 def _prove(contract: Path, options: dict[str, Any], *, json: bool) -> None:
     """Prove the contract; what says how a real run is kept or repeated says nothing to a proof."""
     taken = {name: options.pop(name) for name in ("params", "run_date", "mode", "max_records")}
-    others = [name for name, value in options.items() if value not in {None, False, "manual"}]
-    if others:
-        flags = ", ".join("--" + name.removesuffix("_id").replace("_", "-") for name in others)
-        raise typer.BadParameter(f"a proof takes -p, --run-date, --mode and --max-records, but not {flags}")
+    _refuse_others("a proof", "-p, --run-date, --mode and --max-records", options)
     from etlctl.cli.prove import RECORDS, run_proof  # noqa: PLC0415
 
     date = {"run_date": str(taken["run_date"])} if taken["run_date"] is not None else {}

@@ -100,8 +100,10 @@ def show_run(
             record = ledger.run(run)
         steps, tries = ledger.steps(record.run_id), ledger.attempts(record.run_id)
         rules = ledger.count_dead_letters(run_id=record.run_id, status=None)
+        drift = ledger.drift_of_run(record.run_id)
     if json:
-        output.json_data(_document(record, steps, tries, rules))
+        found = [one.to_dict() for one in drift]
+        output.json_data({**_document(record, steps, tries, rules), **_findings(record), "drift": found})
         return
     from etlctl.engine.report import balance, step_table  # noqa: PLC0415
 
@@ -113,12 +115,64 @@ def show_run(
     if any(one.attempt > 1 or one.error for one in tries):
         output.data("")
         _show_tries(tries)
+    _show_findings(record, [str(one.drift) for one in drift])
     if rules:
         output.data("\n" + "\n".join(f"{one.count:>9,} × {one.rule}" for one in rules))
         output.say(f"see them with: etlctl dead-letters list --run {record.run_id}")
     resume = _resume_command(record)
     if resume:
         output.say(f"carry on with: {resume}")
+
+
+@app.command("drift")
+def list_drift(
+    contract: Annotated[str | None, typer.Argument(help="Only what runs of this contract found.")] = None,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many differences.")] = 50,
+    json: AsJson = False,
+) -> None:
+    """List where records and destinations had drifted apart, the newest first.
+
+    Examples: etlctl runs drift  ·  etlctl runs drift flights --json
+    """
+    with output.errors_as_exit_codes():
+        with reading() as ledger:
+            found = ledger.drift(contract, limit)
+        if json:
+            output.json_data([one.to_dict() for one in found])
+            return
+        if not found:
+            output.say("no run found any drift")
+            return
+        columns = ("run", "contract", "found (UTC)", "destination", "field", "kind", "action", "detail")
+        rows = [
+            (one.run_id, one.contract, minute(one.found_at), one.drift.destination, one.drift.field, one.drift.kind,
+             one.drift.action, one.drift.detail)
+            for one in found
+        ]  # fmt: skip
+        output.table(columns, rows, whole=("run",))
+
+
+def _findings(run: RunRecord) -> dict[str, Any]:
+    """Return what a run found out about its data, as JSON values."""
+    result = run.result
+    return {
+        "violations": [one.to_dict() for one in result.violations] if result else [],
+        "checks": [one.to_dict() for one in result.checks] if result else [],
+    }
+
+
+def _show_findings(run: RunRecord, drift: Sequence[str]) -> None:
+    """Write what a run found out about its data."""
+    result = run.result
+    parts = {
+        "warned": [str(one) for one in result.violations] if result else [],
+        "checks": [str(one) for one in result.checks] if result else [],
+        "drift": drift,
+    }
+    for label, texts in parts.items():
+        if texts:
+            output.data(f"\n{label:<9} " + "\n          ".join(texts))
 
 
 def _document(

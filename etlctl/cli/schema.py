@@ -22,12 +22,13 @@ class ShownSection(StrEnum):
     load = "load"
     contract = "contract"
     pipeline = "pipeline"
+    cases = "cases"
 
 
 def schema(
     section: Annotated[ShownSection, typer.Argument(metavar="SECTION", help="Which file of a contract.")],
 ) -> None:
-    """Print the JSON Schema of a contract file: extract, transform, load, contract or pipeline.
+    """Print the JSON Schema of a contract file: extract, transform, load, contract, pipeline or cases.
 
     It covers the components of this build, of installed plug-ins and of the workspace.
 

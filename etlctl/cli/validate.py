@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AsJson, Params, parse_params
+from etlctl.cli.arguments import AsJson, Params, RunDate, parse_params
 from etlctl.contract.codes import Code
 from etlctl.contract.render import Format
 from etlctl.contract.suggest import did_you_mean
@@ -36,14 +37,22 @@ def validate(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="CODE", help="Leave this code out; repeat for more.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD", help="Report what changed since an older version: a path, or git:REV for the path as it was."
+        ),
+    ] = None,
     param: Params = None,
+    run_date: RunDate = None,
     json: AsJson = False,
 ) -> None:
     """Check contracts without running them: every mistake at once, with its place and what to do.
 
-    Examples: etlctl validate contracts/  ·  etlctl validate contracts/orders --format github --ignore E402
+    Examples: etlctl validate contracts/  ·  etlctl validate contracts/orders --format github --ignore E402  ·
+    etlctl validate contracts/ --against git:main
 
-    Exit codes: 0 all good (warnings allowed) · 2 no such path · 3 a contract does not hold
+    Exit codes: 0 all good (warnings allowed) · 2 no such path · 3 a contract does not hold, or breaks the older version
     """
     with output.errors_as_exit_codes():
         chosen = paths or [Path()]
@@ -54,7 +63,8 @@ def validate(
 
         from etlctl.contract.validation import validate_paths  # noqa: PLC0415 - keeps --help quick
 
-        report = validate_paths(chosen, params=parse_params(param), ignore=ignored)
+        dated = {"run_date": run_date.date().isoformat()} if run_date else {}
+        report = validate_paths(chosen, params={**parse_params(param), **dated}, ignore=ignored, against=against)
         _write(report, Format.json if json else format)
         errors, warnings = report.count(Severity.error), report.count(Severity.warning)
         counted = (
@@ -108,6 +118,14 @@ def _write_full(report: ValidationReport) -> None:
         if contract.valid:
             promise = f": delivery {contract.delivery}, {_DELIVERY[contract.delivery]}" if contract.delivery else ""
             output.data(f"{contract.path} is valid{promise}")
+            for name, delivery in contract.destinations.items():
+                output.data(f"  {name}: {delivery}, {_DELIVERY.get(delivery, 'its code is not run by validate')}")
+
+
+def _each(destinations: Mapping[str, str]) -> dict[str, Any]:
+    """Return what each of several destinations promises; nothing when there is one."""
+    each = [{"name": name, "delivery": delivery} for name, delivery in destinations.items()]
+    return {"destinations": each} if each else {}
 
 
 def _json(report: ValidationReport) -> dict[str, Any]:
@@ -120,6 +138,7 @@ def _json(report: ValidationReport) -> dict[str, Any]:
                 "name": contract.name,
                 "valid": contract.valid,
                 "delivery": contract.delivery,
+                **_each(contract.destinations),
             }
             for contract in report.contracts
         ],

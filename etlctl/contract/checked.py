@@ -7,10 +7,11 @@ from typing import Any
 
 from etlctl.contract.document import PathKey
 from etlctl.contract.layout import Layout, Part
-from etlctl.contract.sections import ContractSection, ExtractEnvelope, InputParam, LoadEnvelope
+from etlctl.contract.sections import ContractSection, ExtractEnvelope, InputParam, LoadEnvelope, TransformEnvelope
 from etlctl.contract.variables import Resolved
 from etlctl.diagnostics import Diagnostic
 from etlctl.sdk.extractor import Extractor
+from etlctl.sdk.fields import FieldSet
 from etlctl.sdk.loader import Loader
 from etlctl.sdk.operation import Operation
 
@@ -36,19 +37,29 @@ class AuthoredStep:
 
 @dataclass
 class Checked:
-    """What is known of a contract; rules read it and the compiler turns it into a ``Contract``."""
+    """What is known of a contract; rules read it and the compiler turns it into a ``Contract``.
+
+    Of several destinations, ``wheres`` are their conditions, ``load_types`` their types and ``deliveries`` what each of
+    them promises, by name.
+    """
 
     layout: Layout
     diagnostics: list[Diagnostic] = field(default_factory=list)
     section: ContractSection = field(default_factory=ContractSection)
     envelope: ExtractEnvelope = field(default_factory=ExtractEnvelope)
     load_envelope: LoadEnvelope = field(default_factory=LoadEnvelope)
+    transform_envelope: TransformEnvelope = field(default_factory=TransformEnvelope)
     extractor: Extractor | None = None
     loader: Loader | None = None
+    wheres: list[AuthoredStep] = field(default_factory=list)
+    load_types: tuple[str, ...] = ()
+    deliveries: dict[str, str] = field(default_factory=dict)
     steps: list[AuthoredStep] = field(default_factory=list)
     declared: dict[str, InputParam] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     resolved: dict[str, Resolved] = field(default_factory=dict)
+    fields: FieldSet = field(default_factory=FieldSet)
+    """The fields that come out of the steps, as far as that can be told."""
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""

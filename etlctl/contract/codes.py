@@ -1,4 +1,4 @@
-"""The table of diagnostic codes: E1 YAML, E2 keys and files, E3 components, E4 variables, E5 fields, W6 warnings."""
+"""The table of diagnostic codes: E1 YAML, E2 keys, E3 components, E4 variables, E5 fields, W6 warnings, 7 changes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Code(StrEnum):
     mixed_transform = "E209"
     transform_shape = "E210"
     unusable_name = "E211"
+    clashing_destinations = "E212"
 
     unknown_component = "E301"
     unknown_operation = "E302"
@@ -49,11 +50,35 @@ class Code(StrEnum):
 
     batch_step_in_streaming = "W601"
     literal_secret = "W602"  # noqa: S105
+    late_mask = "W610"
+    unkeyed_mask = "W611"
+
+    contract_removed = "E700"
+    field_removed = "E701"
+    field_type_changed = "E702"
+    guarantee_dropped = "E703"
+    enum_widened = "E704"
+    key_changed = "E705"
+    destination_changed = "E706"
+    write_method_changed = "E707"
+    parameter_removed = "E708"
+    parameter_required = "E709"
+    parameter_type_changed = "E710"
+    rules_loosened = "W711"
+    rules_tightened = "W712"
+    version_not_raised = "W713"
+    additional_fields_changed = "W714"
+    parameter_default_changed = "W715"
+    contract_renamed = "W716"
+    field_added = "I721"
+    parameter_added = "I722"
+    destination_added = "I723"
+    operation_changed = "I724"
 
     @property
     def severity(self) -> Severity:
-        """Error for E codes, warning for W codes."""
-        return Severity.warning if self.value.startswith("W") else Severity.error
+        """Error for E codes, warning for W codes, info for I codes."""
+        return {"W": Severity.warning, "I": Severity.info}.get(self.value[0], Severity.error)
 
     def at(
         self,

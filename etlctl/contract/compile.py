@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,19 +17,21 @@ from etlctl.catalog import Catalog, Kind, find_workspace
 from etlctl.contract.checked import Checked
 from etlctl.contract.codes import Code
 from etlctl.contract.components import Components
+from etlctl.contract.destinations import check_destinations, is_list
+from etlctl.contract.document import PathKey
 from etlctl.contract.explanations import Place
 from etlctl.contract.fieldflow import check_fields
 from etlctl.contract.finish import finished
 from etlctl.contract.inputs import declared_parameters, given_parameters, run_date, unknown_parameters
-from etlctl.contract.layout import Part, read_layout, shown_path
+from etlctl.contract.layout import TRANSFORM_SETTINGS, Layout, Part, read_layout, shown_path
 from etlctl.contract.model import Contract
 from etlctl.contract.model_keys import key_names
 from etlctl.contract.options import check_options
 from etlctl.contract.rules.registry import run_checks
-from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope
+from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope, TransformEnvelope
 from etlctl.contract.steps import authored_steps
 from etlctl.contract.template_params import unset_in_templates
-from etlctl.contract.variables import Resolver, Values
+from etlctl.contract.variables import Resolved, Resolver, Values
 from etlctl.diagnostics import Diagnostic, Severity
 from etlctl.errors import CatalogError, ContractError
 from etlctl.ids import is_safe_name
@@ -130,9 +133,9 @@ def check_contract(
     return examine(Path(path), Settings(catalog=catalog, params=params or {}, environ=environ, offline=True))
 
 
-def examine(path: Path, settings: Settings) -> Checked:
+def examine(path: Path, settings: Settings, layout: Layout | None = None) -> Checked:
     """Read and check a contract; every problem found is in ``diagnostics``, in order of appearance."""
-    checked = Checked(read_layout(path))
+    checked = Checked(layout or read_layout(path))
     checked.diagnostics += checked.layout.problems
     try:
         workspace = find_workspace(checked.layout.base_dir).root
@@ -163,15 +166,17 @@ class _Examiner:
     def run(self) -> None:
         self._contract_section()
         values = self._values()
+        base_dir = str(self.checked.layout.base_dir)
+        self.components = replace(self.components, fill=partial(self._filled, values), base_dir=base_dir)
         for section in ("extract", "load"):
             part = self.checked.part(section)
             if part is not None:
                 self._resolve(section, part, values)
         self._note_references(values)
-        unknown_parameters(self.checked, self.settings.params, values)
         self._extract()
         self._load()
         self._transform()
+        unknown_parameters(self.checked, self.settings.params, values)
         check_fields(self.checked)
         run_checks(self.checked)
 
@@ -195,7 +200,7 @@ class _Examiner:
     @staticmethod
     def _beside(part: Part) -> tuple[str, ...]:
         whole = any(key in part.document.data for key in ("extract", "load")) if part.document.data else False
-        return ("extract", "transform", "jsonata", "custom_function", "load") if whole else ()
+        return ("extract", "transform", "jsonata", "custom_function", "workers", "load", "cases") if whole else ()
 
     def _values(self) -> Values:
         checked, settings = self.checked, self.settings
@@ -214,13 +219,17 @@ class _Examiner:
         return values
 
     def _resolve(self, section: str, part: Part, values: Values) -> None:
-        def report(
-            code: Code, path: tuple[str | int, ...], place: tuple[int, int], message: str, help_: str | None
-        ) -> None:
-            self.checked.report(code.at(part.file, part.inside(path, *place), message, help=help_))
-
         data = {key: value for key, value in part.data.items() if key != "input_params"}
-        self.checked.resolved[section] = Resolver(values, report, part.is_plain).resolve(data)
+        self.checked.resolved[section] = self._filled(values, part, (), data)
+
+    def _filled(self, values: Values, part: Part, path: PathKey, value: Any) -> Resolved:
+        def report(code: Code, where: PathKey, place: tuple[int, int], message: str, help_: str | None) -> None:
+            self.checked.report(code.at(part.file, part.inside(where, *place), message, help=help_))
+
+        resolved = Resolver(values, report, part.is_plain).resolve(value, path)
+        if path:  # so that what it found to be secret is known to be
+            self.checked.resolved[".".join(map(str, path))] = resolved
+        return resolved
 
     def _note_references(self, values: Values) -> None:
         part = self.checked.part("transform")
@@ -247,6 +256,9 @@ class _Examiner:
 
     def _load(self) -> None:
         self.checked.load_envelope = self._envelope("load", LoadEnvelope) or LoadEnvelope()
+        if is_list(self.checked.part("load")):
+            self.checked.loader = check_destinations(self.checked, self.components)
+            return
         found = self._component("load", Kind.loader, LoadEnvelope)
         self.checked.loader = found if isinstance(found, Loader) else None
 
@@ -275,6 +287,9 @@ class _Examiner:
         part = self.checked.part("transform")
         if part is None:
             return
+        settings = {key: part.data[key] for key in TRANSFORM_SETTINGS if key in part.data}
+        found = check_options(TransformEnvelope, settings, Place(part, "transform"), self.checked.report)
+        self.checked.transform_envelope = found or TransformEnvelope()
         self.checked.steps = authored_steps(part, self.components)
         for step in self.checked.steps:
             step.operation = self.components.operation(step.type, part, step.path, step.value)

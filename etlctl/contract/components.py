@@ -16,11 +16,13 @@ from etlctl.contract.document import PathKey
 from etlctl.contract.explanations import Place, shown_value
 from etlctl.contract.layout import Part
 from etlctl.contract.model_keys import key_names
+from etlctl.contract.nested import Fill, Filled, NestedSections, fill_options
 from etlctl.contract.options import check_options
 from etlctl.contract.suggest import did_you_mean
 from etlctl.contract.variables import Resolved
 from etlctl.diagnostics import Diagnostic
 from etlctl.errors import CatalogError
+from etlctl.sdk.component import Component
 from etlctl.sdk.operation import Operation
 
 Report = Callable[[Diagnostic], None]
@@ -35,11 +37,15 @@ class Components:
         catalog: What there is.
         report: Takes what is wrong.
         import_code: A workspace's own code may be imported; otherwise it is only looked at.
+        fill: Fills in variables inside the options of operations.
+        base_dir: The contract's folder.
     """
 
     catalog: Catalog
     report: Report
     import_code: bool
+    fill: Fill | None = None
+    base_dir: str = ""
 
     def entry(self, kind: Kind, name: str, part: Part, path: PathKey) -> Entry | None:
         """Return a component of the catalogue, or None after reporting that there is none of that name."""
@@ -64,10 +70,25 @@ class Components:
         always = getattr(model, "shorthand_only", False)
         short = shorthand is not None and (always or not isinstance(value, dict))
         inside = (shorthand,) if shorthand and short else ()
-        place = Place(part, f"operation {name!r}", path=path, inside=inside, short=short and not always)
-        found = check_options(model, {shorthand: value} if short else value, place, self.report)
-        usable = entry.trusted or self.import_code
-        return found if usable and isinstance(found, Operation) else None
+        filled = fill_options(model, part, path, value, self.fill) if self.fill is not None else Filled(value)
+        place = Place(
+            part,
+            f"operation {name!r}",
+            path=path,
+            inside=inside,
+            deferred=filled.deferred,
+            rereadable=filled.rereadable,
+            short=short and not always,
+        )
+        found = check_options(model, {shorthand: filled.value} if short else filled.value, place, self.report)
+        sources = self._nested().sources(model, part, path, filled)
+        usable = (entry.trusted or self.import_code) and not filled.deferred
+        if sources is None or not usable or not isinstance(found, Operation):
+            return None
+        return found.with_sources(sources, self.base_dir) if sources else found
+
+    def _nested(self) -> NestedSections:
+        return NestedSections(self.entry, self._model, self.report, self.base_dir, import_code=self.import_code)
 
     def section(self, kind: Kind, part: Part, resolved: Resolved, envelope: type[BaseModel]) -> BaseModel | None:
         """Return the extractor or loader of a section.
@@ -88,8 +109,12 @@ class Components:
             rereadable=resolved.rereadable,
         )
         found = check_options(model, own, place, self.report)
+        inner = Filled(own, set(resolved.deferred), set(resolved.rereadable))
+        sources = self._nested().sources(model, part, (), inner)
         waits = any(path[0] in own for path in resolved.deferred)
-        return found if (entry.trusted or self.import_code) and not waits else None
+        if sources is None or waits or not (entry.trusted or self.import_code):
+            return None
+        return found.with_sources(sources, self.base_dir) if sources and isinstance(found, Component) else found
 
     def _type_of(self, kind: Kind, part: Part, resolved: Resolved) -> str | None:
         section, data = _SECTION[kind], resolved.data

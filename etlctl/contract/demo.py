@@ -45,6 +45,47 @@ schema:                            # what a loaded record must look like; others
     status: {type: string, enum: [paid, shipped]}
 """
 
+CASES = """\
+# What must come of which records: etlctl test. Write a case for every rule you would not like to lose;
+# etlctl test --update fills in expect: and rejected:, and you read whether they are right.
+- name: a gift without a coupon is kept, with its types
+  given:
+    - order_id: "000122"
+      ordered_at: "2026-03-02T15:55:00Z"
+      customer: Grace Abara
+      email: grace@example.net
+      country: NG
+      product: Desk lamp, brass
+      quantity: "1"
+      unit_price: "39.90"
+      gift: "yes"
+      coupon: null
+      status: shipped
+  now: "2026-03-03T06:00:00Z"
+  expect:
+    - order_id: "000122"
+      ordered_at: "2026-03-02T15:55:00Z"
+      customer_name: Grace Abara
+      country: NG
+      product: Desk lamp, brass
+      quantity: 1
+      unit_price: "39.90"
+      gift: true
+      coupon: none
+      status: shipped
+      contact: "Grace Abara <grace@example.net>"
+      loaded_at: "2026-03-03T06:00:00Z"
+
+- name: cancelled orders are left out, half an order is rejected
+  given:
+    - {order_id: "000101", ordered_at: "2026-03-01T08:21:00Z", quantity: "6", unit_price: "4.25", status: cancelled}
+    - {order_id: "000102", ordered_at: "2026-03-01T08:21:00Z", quantity: "0.5", unit_price: "4.25", status: paid}
+  expect: []
+  filtered: 1
+  rejected:
+    - {rule: convert.integer, index: 1, field: quantity}
+"""
+
 ORDERS = """\
 order_id,ordered_at,customer,email,country,product,quantity,unit_price,gift,coupon,status
 000101,2026-03-01T08:21:00Z,Félix Moreau,felix@example.com,FR,Notebook A5,6,4.25,yes,,cancelled

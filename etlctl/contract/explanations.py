@@ -13,12 +13,12 @@ from pydantic_core.core_schema import ErrorType
 
 from etlctl.contract.codes import Code
 from etlctl.contract.document import PathKey
-from etlctl.contract.jsonata_syntax import syntax_problem
 from etlctl.contract.layout import Part
 from etlctl.contract.model_keys import help_for, keys_at
 from etlctl.contract.scalars import plain_scalar
 from etlctl.contract.suggest import closest, did_you_mean
 from etlctl.diagnostics import Diagnostic, Span
+from etlctl.jsonata import syntax_problem
 
 _WANTED = {
     "string": "text",
@@ -164,7 +164,8 @@ def _one(model: type[BaseModel], path: PathKey, details: ErrorDetails, place: Pl
 
 
 def _unknown_key(model: type[BaseModel], path: PathKey, place: Place) -> Diagnostic:
-    names = keys_at(model, path[len(place.path) : -1])
+    below = path[len(place.path) : -1]
+    names = keys_at(model, (*place.inside, *below) if below else ())
     if len(path) == len(place.path) + 1:
         names = (*names, *place.beside)
     message = f"unknown key {path[-1]!r} in {place.what if len(path) == len(place.path) + 1 else _dotted(path[:-1])}"
@@ -176,7 +177,7 @@ def _missing_key(model: type[BaseModel], parent: PathKey, details: ErrorDetails,
     name = details["loc"][-1]
     below = parent[len(place.path) :]
     where = place.what if not below else f"'{_dotted(parent)}'"
-    about = help_for(model, (*below, name))
+    about = help_for(model, (*place.inside, *below, name) if below else (name,))
     help_ = f"add '{name}:'" + (f" ({about[0].lower()}{about[1:].rstrip('.')})" if about else "")
     return Code.missing_key.at(place.part.file, _parent_span(place, parent), f"{where} needs {name!r}", help=help_)
 

@@ -30,7 +30,13 @@ def check_fields(checked: Checked) -> None:
         known = step.operation.effect(FieldSet(known.types, known.closed, known.gone))
         for problem in known.problems:
             _report(checked, part, step, problem)
+    for where in checked.wheres:
+        if where.operation is not None:
+            for problem in where.operation.effect(FieldSet(known.types, known.closed, known.gone)).problems:
+                _report(checked, checked.part("load"), where, problem)
+    checked.fields = known
     _check_schema(checked, known)
+    _check_run_checks(checked, known)
 
 
 def _source_fields(checked: Checked) -> FieldSet:
@@ -55,6 +61,32 @@ def _check_schema(checked: Checked, known: FieldSet) -> None:
             code = Code.dropped_field if name in known.gone else Code.unknown_field
             span = part.key_span(("schema", "fields", name))
             checked.report(code.at(part.file, span, message, help=_suggestion(name, tuple(known.types))))
+
+
+def _check_run_checks(checked: Checked, known: FieldSet) -> None:
+    """Report checks of a whole run on fields that no record will have, or that hold no instants."""
+    part, checks, schema = checked.part("contract"), checked.section.checks, checked.section.record_schema
+    if part is None or checks is None:
+        return
+    declared = {name: str(rule.type) for name, rule in schema.fields.items()} if schema is not None else {}
+    if schema is not None and schema.additional_fields != "allow":
+        known = FieldSet(declared, closed=True)
+    fresh = checks.freshness.field if checks.freshness is not None else None
+    for name in checks.columns:
+        paths = [("checks", "freshness", "field")] if name == fresh else []
+        paths += [("checks", "null_share", name)] if name in checks.null_share else []
+        for path in paths if not known.has(name) else ():
+            span = part.key_span(path) if path[1] == "null_share" else part.value_span(path)
+            message = f"a check looks at field {name!r}, but no record will have it"
+            help_ = _suggestion(name, tuple(known.types))
+            checked.report(Code.unknown_field.at(part.file, span, message, help=help_))
+    kind = declared.get(fresh or "", "any")
+    kind = known.types.get(fresh or "", "any") if kind == "any" else kind
+    if fresh is not None and kind not in {"any", "date", "datetime"}:
+        span = part.value_span(("checks", "freshness", "field"))
+        message = f"freshness needs a date or datetime, but field {fresh!r} is {kind}"
+        help_ = f"convert it in transform.yaml: convert: {{{fresh}: datetime}}"
+        checked.report(Code.unlike_types.at(part.file, span, message, help=help_))
 
 
 def _report(checked: Checked, part: Part | None, step: AuthoredStep, problem: FieldProblem) -> None:

@@ -33,7 +33,7 @@ def finished(checked: Checked, path: Path) -> Contract:
         extractor=extractor,
         envelope=checked.envelope.model_copy(update={"input_params": checked.declared}),
         steps=_steps(checked),
-        load_type=checked.resolved["load"].data["type"],
+        load_type=" + ".join(checked.load_types) or checked.resolved["load"].data["type"],
         loader=loader,
         load_envelope=checked.load_envelope,
         stream=stream_name(checked.name, checked.params),
@@ -41,7 +41,9 @@ def finished(checked: Checked, path: Path) -> Contract:
         description=section.description,
         owner=section.owner,
         tags=section.tags,
+        transform_envelope=checked.transform_envelope,
         record_schema=section.record_schema,
+        checks=section.checks,
         params=dict(checked.params),
         secrets=_secrets(checked),
         part_hashes=_hashes(checked),
@@ -59,12 +61,17 @@ def stream_name(name: str, params: Mapping[str, Any]) -> str:
 
 def _steps(checked: Checked) -> tuple[Step, ...]:
     steps = [Step(step.name, step.operation) for step in checked.steps if step.operation is not None]
-    schema = checked.section.record_schema
-    if schema is None:
-        return tuple(steps)
-    from etlctl.contract.record_check import record_checks  # noqa: PLC0415 - only contracts with a schema pay for it
+    schema, checks = checked.section.record_schema, checked.section.checks
+    if schema is not None:
+        from etlctl.contract.record_check import record_checks  # noqa: PLC0415 - only contracts with one pay for it
 
-    return (*steps, *(Step("check", operation) for operation in record_checks(schema)))
+        steps += [Step("check", operation) for operation in record_checks(schema)]
+    if checks is not None:
+        from etlctl.contract.run_check import STEP, run_checks  # noqa: PLC0415
+
+        judge = run_checks(checks)
+        steps += [Step(STEP, judge)] if judge is not None else []
+    return tuple(steps)
 
 
 def _hashes(checked: Checked) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from etlctl.contract.sections import FieldRule
+from etlctl.contract.data_rules import FieldRule
+from etlctl.contract.formats import doubts as format_doubts
 
 _SAFE = re.compile(
     r"""(?x)
@@ -17,6 +19,9 @@ _SAFE = re.compile(
     """
 ).fullmatch
 _PLAIN_TEXT = "^[ -~]*$"
+_SURE_DIGITS = 15
+_EXACT_POWER = 22
+"""The largest power of ten that a double holds exactly."""
 
 
 def breaks(name: str, dtype: pl.DataType | None, rule: FieldRule) -> list[pl.Expr] | None:
@@ -54,30 +59,45 @@ def _fits(dtype: pl.DataType, kind: str) -> bool:
 def _enum(column: pl.Expr, dtype: pl.DataType, rule: FieldRule) -> list[pl.Expr] | None:
     if rule.enum is None:
         return []
-    kinds: dict[Any, type] = {pl.String: str, pl.Int64: int, pl.Boolean: bool}
-    kind = kinds.get(dtype.base_type())
+    kinds: dict[Any, type] = {pl.String: str, pl.Boolean: bool}
+    kind = int if dtype.is_signed_integer() else kinds.get(dtype.base_type())
     if kind is None or any(type(each) is int and abs(each) >= 2**63 for each in rule.enum):
         return None
+    if kind is int:
+        column, dtype = column.cast(pl.Int64, strict=False), pl.Int64()
     allowed = pl.Series([each for each in rule.enum if type(each) is kind], dtype=dtype)
     return [~column.is_in(allowed.implode())]
 
 
 def _range(column: pl.Expr, dtype: pl.DataType, rule: FieldRule) -> list[pl.Expr] | None:
-    if rule.minimum is None and rule.maximum is None:
+    bounds = (rule.minimum, rule.exclusive_minimum, rule.maximum, rule.exclusive_maximum)
+    if all(bound is None for bound in bounds):
         return []
-    if not (dtype.is_integer() or dtype.is_float()):
+    number, largest = column.cast(pl.Float64), float(2**53)
+    if isinstance(dtype, pl.Decimal) and dtype.scale <= _EXACT_POWER and all(map(_is_short, bounds)):
+        # Numbers of 15 digits are told apart by a double, and it is rounded once: digits and power of ten are exact.
+        largest = 10.0 ** (_SURE_DIGITS - dtype.scale)
+    elif not (dtype.is_integer() or dtype.is_float()):
         return None
-    number = column.cast(pl.Float64)
-    doubts = [number.is_nan(), number.abs() > 2**53]
-    if rule.minimum is not None:
-        doubts.append(number < rule.minimum)
-    if rule.maximum is not None:
-        doubts.append(number > rule.maximum)
+    doubts = [number.is_nan(), number.abs() >= largest]
+    low, over, high, under = bounds
+    if low is not None:
+        doubts.append(number < low)
+    if over is not None:
+        doubts.append(number <= over)
+    if high is not None:
+        doubts.append(number > high)
+    if under is not None:
+        doubts.append(number >= under)
     return doubts
 
 
+def _is_short(bound: float | None) -> bool:
+    return bound is None or len(Decimal(repr(bound)).as_tuple().digits) <= _SURE_DIGITS
+
+
 def _text(column: pl.Expr, dtype: pl.DataType, rule: FieldRule) -> list[pl.Expr] | None:
-    if rule.min_length is None and rule.max_length is None and rule.pattern is None:
+    if all(each is None for each in (rule.min_length, rule.max_length, rule.pattern, rule.format)):
         return []
     if dtype != pl.String or (rule.pattern is not None and not _SAFE(rule.pattern)):
         return None
@@ -89,4 +109,6 @@ def _text(column: pl.Expr, dtype: pl.DataType, rule: FieldRule) -> list[pl.Expr]
     if rule.pattern is not None:
         # Python and Rust agree on printable ASCII and the common part of their syntax; the rest is for Python.
         doubts += [~column.str.contains(rule.pattern), ~column.str.contains(_PLAIN_TEXT)]
+    if rule.format is not None:
+        doubts += format_doubts(rule.format, column)
     return doubts

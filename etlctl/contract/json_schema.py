@@ -8,13 +8,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from etlctl.catalog import Catalog, Entry, Kind
-from etlctl.contract.layout import TRANSFORM_KEYS
+from etlctl.contract.cases import Case
+from etlctl.contract.layout import CASES_KEY, TRANSFORM_KEYS
 from etlctl.contract.option_schema import INTERPOLATED, REFERENCE_DEFS, Schema, model_schema
-from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope
+from etlctl.contract.sections import (
+    ContractSection,
+    DestinationEnvelope,
+    ExtractEnvelope,
+    LoadEnvelope,
+    TransformEnvelope,
+)
 from etlctl.contract.steps import map_place
 from etlctl.errors import CatalogError
 
-SECTIONS = ("extract", "transform", "load", "contract", "pipeline")
+SECTIONS = ("extract", "transform", "load", "contract", "pipeline", "cases")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -22,7 +29,7 @@ def schema_for(section: str, catalog: Catalog) -> Schema:
     """Return the JSON Schema of a contract file.
 
     Args:
-        section: ``extract``, ``transform``, ``load``, ``contract`` or ``pipeline``.
+        section: ``extract``, ``transform``, ``load``, ``contract``, ``pipeline`` or ``cases``.
         catalog: The components to offer. One whose file cannot be read is offered with any options.
 
     Raises:
@@ -47,7 +54,36 @@ class _Document:
         return self._component_section(Kind.extractor, ExtractEnvelope, "What to read, and how the run goes.")
 
     def load(self) -> Schema:
-        return self._component_section(Kind.loader, LoadEnvelope, "Where the records go.")
+        about = "Where the records go."
+        one = self._component_section(Kind.loader, LoadEnvelope, about)
+        return {"description": about, "if": _HAS_LIST, "then": self._destinations(), "else": one}
+
+    def _destinations(self) -> Schema:
+        """Return the schema of a load section that holds several destinations."""
+        own, inner = model_schema(DestinationEnvelope, "destination", references=True)
+        self.defs.update(inner)
+        operations = {entry.type: entry for entry in self.catalog.entries(Kind.operation)}
+        condition = [self._operation(operations["filter"])] if "filter" in operations else []
+        where = {"description": own["properties"]["where"]["description"], "anyOf": [{"type": "string"}, *condition]}
+        for entry in self.catalog.entries(Kind.loader):
+            made = self._options(entry, references=True)
+            beside = {"name": own["properties"]["name"], "where": where, "type": {"const": entry.type}}
+            made["properties"] = {**made.get("properties", {}), **beside}
+            made["required"] = ["type", *made.get("required", ())]
+            self.defs[f"destination.{entry.type}"] = made
+        self.defs["load.list"] = {
+            "type": "array",
+            "description": "Several destinations: a record goes to every one whose 'where' holds.",
+            "minItems": 1,
+            "items": self._typed(Kind.loader, "One of several destinations.", "destination"),
+        }
+        shared = {name: {"$ref": f"#/$defs/envelope.{name}"} for name in LoadEnvelope.model_fields}
+        return {
+            "type": "object",
+            "required": ["load"],
+            "properties": {"load": {"$ref": "#/$defs/load.list"}, **shared},
+            "additionalProperties": False,
+        }
 
     def contract(self) -> Schema:
         made, inner = model_schema(ContractSection, "contract", references=False)
@@ -60,7 +96,7 @@ class _Document:
         made: Schema = {
             "type": "object",
             "description": "What happens to the records between reading and loading.",
-            "properties": {**loose, "transform": self._block(), **beside},
+            "properties": {**loose, "transform": self._block(), **beside, **self._settings()},
             "additionalProperties": False,
         }
         if loose:
@@ -69,11 +105,20 @@ class _Document:
             made["then"] = {"properties": dict.fromkeys(loose, False)}
         return made
 
+    def cases(self) -> Schema:
+        made, inner = model_schema(Case, "case", references=False)
+        self.defs.update(inner)
+        about = "Records given, and what must come of them: etlctl test."
+        return {"type": "array", "description": about, "items": made}
+
     def pipeline(self) -> Schema:
         card = self.contract()
-        steps = {"transform": self._block(), **self._steps_beside()}
+        steps = {"transform": self._block(), **self._steps_beside(), **self._settings()}
         self.defs["extract"], self.defs["load"] = self.extract(), self.load()
-        sections = {name: {"$ref": f"#/$defs/{name}"} for name in ("extract", "load")}
+        either = {"if": {"type": "array"}, "then": {"$ref": "#/$defs/load.list"}, "else": {"$ref": "#/$defs/load"}}
+        self.defs[CASES_KEY] = self.cases()
+        beside = {CASES_KEY: {"$ref": f"#/$defs/{CASES_KEY}"}}
+        sections = {"extract": {"$ref": "#/$defs/extract"}, "load": either, **beside}
         return {
             "type": "object",
             "description": "A whole contract in one file.",
@@ -88,9 +133,13 @@ class _Document:
         self.defs.update(inner)
         for name, option in shared["properties"].items():
             self.defs[f"envelope.{name}"] = option
-        names = self.catalog.names(kind)
         for entry in self.catalog.entries(kind):
             self.defs[f"{kind}.{entry.type}"] = self._component(entry, shared)
+        return self._typed(kind, about, str(kind))
+
+    def _typed(self, kind: Kind, about: str, prefix: str) -> Schema:
+        """Return the schema of a mapping whose other keys depend on its ``type``."""
+        names = self.catalog.names(kind)
         made: Schema = {
             "type": "object",
             "description": about,
@@ -103,7 +152,7 @@ class _Document:
             },
         }
         if names:
-            made["allOf"] = [_when_type(name, f"#/$defs/{kind}.{name}") for name in names]
+            made["allOf"] = [_when_type(name, f"#/$defs/{prefix}.{name}") for name in names]
         return made
 
     def _component(self, entry: Entry, shared: Schema) -> Schema:
@@ -151,6 +200,13 @@ class _Document:
         operations = {entry.type: entry for entry in self.catalog.entries(Kind.operation)}
         return {key: self._operation(operations[key]) for key in TRANSFORM_KEYS if key in operations}
 
+    def _settings(self) -> dict[str, Schema]:
+        """Return the keys of the transform section that are no steps."""
+        made, inner = model_schema(TransformEnvelope, "transform.settings", references=False)
+        self.defs.update(inner)
+        properties: dict[str, Schema] = made["properties"]
+        return properties
+
     def _block(self) -> Schema:
         """Return the schema of ``transform:``: the map form or the list form."""
         in_map = {entry.type: self._operation(entry) for entry in self._map_operations()}
@@ -183,12 +239,15 @@ class _Document:
         }
 
 
+_HAS_LIST: Schema = {"type": "object", "required": ["load"]}
+
 _MAKERS: dict[str, Callable[[_Document], Schema]] = {
     "extract": _Document.extract,
     "transform": _Document.transform,
     "load": _Document.load,
     "contract": _Document.contract,
     "pipeline": _Document.pipeline,
+    "cases": _Document.cases,
 }
 
 

@@ -21,6 +21,10 @@ from etlctl.errors import ContractError
 PIPELINE = "pipeline.yaml"
 SECTION_FILES = {name: f"{name}.yaml" for name in ("extract", "transform", "load", "contract")}
 TRANSFORM_KEYS = ("transform", "jsonata", "custom_function")
+TRANSFORM_SETTINGS = ("workers",)
+"""Keys beside them that are no steps."""
+CASES_KEY = "cases"
+"""Key of a single file that holds its cases; ``etlctl test`` reads them, nothing else does."""
 _MARKS = (SECTION_FILES["extract"], SECTION_FILES["load"], SECTION_FILES["transform"], PIPELINE)
 _SKIPPED = {"node_modules", "__pycache__", "venv", "site-packages"}
 
@@ -84,6 +88,7 @@ _OPERATING = frozenset(
     {
         "batch_size",
         "checkpoint",
+        "checks",
         "dead_letters",
         "description",
         "error_recovery",
@@ -93,6 +98,7 @@ _OPERATING = frozenset(
         "replace_guard",
         "schedule",
         "tags",
+        "workers",
     }
 )
 """Keys that may change between the attempts of a run."""
@@ -244,17 +250,20 @@ def _read_pipeline(path: Path, base: Path, name: str) -> Layout:
         return layout
     data = document.data or {}
     for section in ("extract", "load"):
-        if isinstance(data.get(section), dict):
+        if section == "load" and isinstance(data.get(section), list):
+            layout.sections[section] = Part(document, {section: data[section]})
+        elif isinstance(data.get(section), dict):
             layout.sections[section] = Part(document, data[section], (section,))
         elif section in data:
             message = f"{section}: must hold 'key: value' lines"
             layout.problems.append(Code.wrong_type.at(document.file, document.value_span((section,)), message))
         elif document.root is not None:
             layout.problems.append(_missing_section(document, section, data))
-    steps = {key: data[key] for key in TRANSFORM_KEYS if key in data}
+    beside = (*TRANSFORM_KEYS, *TRANSFORM_SETTINGS)
+    steps = {key: data[key] for key in beside if key in data}
     if steps:
         layout.sections["transform"] = Part(document, steps)
-    rest = {key: value for key, value in data.items() if key not in {"extract", "load", *TRANSFORM_KEYS}}
+    rest = {key: value for key, value in data.items() if key not in {"extract", "load", CASES_KEY, *beside}}
     layout.sections["contract"] = Part(document, rest)
     return layout
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, RecordSchema
+from etlctl.contract.data_rules import RecordSchema, RunChecks
+from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, TransformEnvelope
 from etlctl.diagnostics import Diagnostic
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
@@ -40,10 +41,12 @@ class Contract:
         extractor: What reads.
         envelope: The keys of ``extract.yaml`` that are the same for every extractor, overrides applied.
         steps: What happens to records, in order; the schema's checks come last, each named ``check``.
-        load_type: ``type:`` of the loader.
+        load_type: ``type:`` of the loader; of several destinations all of them, such as ``sqlite + file``.
         loader: What writes.
         load_envelope: The keys of ``load.yaml`` that are the same for every loader.
+        transform_envelope: The keys of ``transform.yaml`` that say how the steps run.
         record_schema: What a loaded record must look like.
+        checks: What the records of a run must be like as a whole.
         params: Values of parameters, converted, defaults included.
         secrets: Values to redact in every output.
         part_hashes: SHA-256 of each section's content.
@@ -66,7 +69,9 @@ class Contract:
     description: str | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
+    transform_envelope: TransformEnvelope = field(default_factory=TransformEnvelope)
     record_schema: RecordSchema | None = None
+    checks: RunChecks | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     part_hashes: Mapping[str, str] = field(default_factory=dict)

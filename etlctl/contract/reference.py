@@ -12,7 +12,7 @@ from etlctl.catalog import Catalog, ComponentDocs, Entry, Kind, OptionDoc
 from etlctl.catalog.docs import field_help, option_docs
 from etlctl.contract.json_schema import SECTIONS, schema_for, shorthand
 from etlctl.contract.rules.registry import all_rules
-from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope
+from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope, TransformEnvelope
 from etlctl.sdk.component import Example
 
 PAGE = "REFERENCE.md"
@@ -32,6 +32,7 @@ EXIT_CODES: dict[int, str] = {
 _HEADINGS = {Kind.extractor: "Extractors", Kind.operation: "Operations", Kind.loader: "Loaders"}
 _ENVELOPES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Keys of extract.yaml beside the extractor's own", ExtractEnvelope),
+    ("Keys of transform.yaml beside the steps", TransformEnvelope),
     ("Keys of load.yaml beside the loader's own", LoadEnvelope),
     ("Keys of contract.yaml", ContractSection),
 )

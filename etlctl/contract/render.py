@@ -19,7 +19,7 @@ _LONGEST = 200
 """Characters of a line that an excerpt shows at most."""
 _AROUND = 80
 """Characters before the place that stay when a line is cut."""
-_COLORS = {Severity.error: "\x1b[1;31m", Severity.warning: "\x1b[1;33m"}
+_COLORS = {Severity.error: "\x1b[1;31m", Severity.warning: "\x1b[1;33m", Severity.info: "\x1b[1;36m"}
 _BOLD, _BLUE, _CYAN, _RESET = "\x1b[1m", "\x1b[1;34m", "\x1b[36m", "\x1b[0m"
 
 
@@ -183,7 +183,8 @@ def _github(found: Diagnostic) -> str:
     properties["title"] = found.code
     text = found.message + (f"\nhelp: {found.help}" if found.help else "")
     where = ",".join(f"{key}={_escape_property(value)}" for key, value in properties.items())
-    return f"::{found.severity} {where}::{_escape_data(text)}\n"
+    level = "notice" if found.severity is Severity.info else found.severity
+    return f"::{level} {where}::{_escape_data(text)}\n"
 
 
 def _escape_data(text: str) -> str:
@@ -236,7 +237,7 @@ def _sarif_result(found: Diagnostic, index: int) -> dict[str, Any]:
     return {
         "ruleId": found.code,
         "ruleIndex": index,
-        "level": str(found.severity),
+        "level": "note" if found.severity is Severity.info else str(found.severity),
         "message": {"text": text},
         "locations": [{"physicalLocation": location}],
     }

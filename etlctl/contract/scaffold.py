@@ -18,7 +18,7 @@ from etlctl.errors import EtlctlError
 from etlctl.ids import is_safe_name
 from etlctl.kit.compression import strip_suffix
 
-_SECTIONS = ("extract", "transform", "load", "contract")
+_SECTIONS = ("extract", "transform", "load", "contract", "cases")
 _GITIGNORE = ".etlctl/\nout/\n"
 _NESTED = frozenset({"object", "array", "any"})
 _TABULAR = frozenset({"csv", "tsv", "excel", "parquet"})
@@ -96,6 +96,7 @@ def side_files(catalog: Catalog) -> dict[str, str]:
 def demo_files(contracts: str = "contracts") -> dict[str, str]:
     """Return the demo contract."""
     texts = {"extract": demo.EXTRACT, "transform": demo.TRANSFORM, "load": demo.LOAD, "contract": demo.CONTRACT}
+    texts["cases"] = demo.CASES
     folder = f"{contracts}/demo"
     files = {f"{folder}/{section}.yaml": _modeline(section, folder) + text for section, text in texts.items()}
     return {**files, f"{folder}/orders.csv": demo.ORDERS}

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field
 
+from etlctl.contract.data_rules import RecordSchema, RunChecks
+from etlctl.contract.section import Section as Section  # noqa: PLC0414 - the base of all of them, offered here
 from etlctl.run import ProcessingMode
-
-FieldType = Literal[
-    "string", "integer", "float", "decimal", "boolean", "date", "datetime", "time", "object", "array", "any"
-]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, exact types, unknown keys forbidden."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, defer_build=True)
 
 
 class InputParam(Section):
@@ -75,6 +65,13 @@ class ExtractEnvelope(Section):
     """Stop after so many source records."""
 
 
+class TransformEnvelope(Section):
+    """Keys of ``transform.yaml`` that say how the steps run, not what they do."""
+
+    workers: int = Field(default=1, ge=1, le=256)
+    """Processes that run the steps that work record by record, on rows: worth it from some 20 µs of Python a record; 1: the run's own process."""  # noqa: E501
+
+
 class DeadLetterBudget(Section):
     """How many rejected records are acceptable; past it the run fails with exit code 5."""
 
@@ -95,6 +92,15 @@ class ReplaceGuardSection(Section):
     """Replacing records by none at all is fine."""
 
 
+class DestinationEnvelope(Section):
+    """Keys of one destination, where ``load:`` is a list of several; its loader's own options stand beside them."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """Name in reports and dead letters; its type when left out, numbered when that is taken."""
+    where: str | dict[str, Any] | list[Any] | None = None
+    """Which records it gets, all when left out: a JSONata expression, or a condition as of ``filter``."""
+
+
 class LoadEnvelope(Section):
     """Keys of ``load.yaml`` that are the same for every loader."""
 
@@ -108,52 +114,6 @@ class LoadEnvelope(Section):
         """How many rejected records are acceptable; where to write them says nothing about that."""
         letters = self.dead_letters
         return None if letters is None or letters.model_fields_set == {"path"} else letters
-
-
-class FieldRule(Section):
-    """What one field of a loaded record must look like."""
-
-    type: FieldType = "any"
-    """Type of the value."""
-    required: bool = False
-    """Null or missing is not allowed."""
-    unique: bool = False
-    """No two records share a value."""
-    enum: tuple[Any, ...] | None = Field(default=None, strict=False)
-    """Allowed values."""
-    minimum: float | None = None
-    """Smallest value allowed."""
-    maximum: float | None = None
-    """Largest value allowed."""
-    min_length: int | None = Field(default=None, ge=0)
-    """Fewest characters allowed."""
-    max_length: int | None = Field(default=None, ge=0)
-    """Most characters allowed."""
-    pattern: str | None = None
-    """Regular expression the text must match somewhere."""
-    description: str | None = None
-    """What it means, for the reader."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _is_an_expression(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", FutureWarning)
-                    re.compile(pattern)
-            except (re.error, RecursionError, OverflowError) as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return pattern
-
-
-class RecordSchema(Section):
-    """What a loaded record must look like."""
-
-    fields: dict[str, FieldRule] = Field(default_factory=dict)
-    """Rules by field."""
-    additional_fields: Literal["allow", "drop", "reject"] = "allow"
-    """What happens to fields that are not named."""
 
 
 class ContractSection(Section):
@@ -171,3 +131,5 @@ class ContractSection(Section):
     """Words to select contracts by."""
     record_schema: RecordSchema | None = Field(default=None, alias="schema")
     """What a loaded record must look like."""
+    checks: RunChecks | None = None
+    """What the records of a run must be like as a whole, judged before anything is published."""

@@ -11,7 +11,7 @@ from etlctl.contract.codes import Code
 from etlctl.contract.components import Components
 from etlctl.contract.document import PathKey
 from etlctl.contract.explanations import shown_value
-from etlctl.contract.layout import TRANSFORM_KEYS, Part
+from etlctl.contract.layout import TRANSFORM_KEYS, TRANSFORM_SETTINGS, Part
 from etlctl.contract.suggest import did_you_mean, listed
 from etlctl.errors import CatalogError
 
@@ -41,7 +41,7 @@ class _Reader:
 
     def steps(self) -> list[AuthoredStep]:
         data = self._part.data
-        loose = [key for key in data if key not in TRANSFORM_KEYS]
+        loose = [key for key in data if key not in (*TRANSFORM_KEYS, *TRANSFORM_SETTINGS)]
         steps = list(self._loose(loose))
         if "transform" in data:
             steps += self._block(data["transform"])
@@ -71,7 +71,11 @@ class _Reader:
             message = f"operation {key!r} cannot stand at the top level"
             self._add(Code.transform_shape, (key,), message, f"use the list form: transform: [{{{key}: …}}]")
             return
-        names = [*TRANSFORM_KEYS, *(name for name in operations if map_place(self._catalog, name) is not None)]
+        names = [
+            *TRANSFORM_KEYS,
+            *TRANSFORM_SETTINGS,
+            *(name for name in operations if map_place(self._catalog, name) is not None),
+        ]
         self._add(
             Code.unknown_key, (key,), f"unknown key {key!r} in {self._what}", did_you_mean(key, names, kind="keys")
         )

@@ -26,12 +26,14 @@ class Validated:
         name: Its name.
         diagnostics: What was found.
         delivery: What the loader promises with these options; None when that cannot be told.
+        destinations: What each of several destinations promises, by name; empty when there is one.
     """
 
     path: str
     name: str
     diagnostics: tuple[Diagnostic, ...]
     delivery: str | None
+    destinations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:
@@ -63,6 +65,7 @@ def validate_paths(
     params: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     ignore: Iterable[str] = (),
+    against: str | None = None,
 ) -> ValidationReport:
     """Check every contract at or below the paths. No user code is imported and no network touched.
 
@@ -71,6 +74,10 @@ def validate_paths(
         params: Parameters, as for a run.
         environ: Environment variables; the process's own when left out.
         ignore: Codes to leave out.
+        against: An older version to compare with: a path, or ``git:REV``.
+
+    Raises:
+        AgainstError: There is nothing to compare with.
     """
     environ = dict(os.environ) if environ is None else environ
     report, catalogs, ignored = ValidationReport(), _Catalogs(), set(ignore)
@@ -80,11 +87,30 @@ def validate_paths(
             message = f"no contract at or below {shown_path(path)}"
             help_ = "a contract is a folder with extract.yaml and load.yaml, or with pipeline.yaml"
             report.loose.append(Code.no_contract.at(shown_path(path), None, message, help=help_))
+        examined = []
         for contract in found:
             settings = Settings(catalogs.of(contract), params=params or {}, environ=environ, offline=True)
-            report.contracts.append(_validated(examine(contract, settings), ignored))
+            examined.append((contract, examine(contract, settings), settings))
+        if against is not None:
+            report.loose += _compare(path, examined, against)
+        report.contracts += [_validated(checked, ignored) for _, checked, _ in examined]
     report.loose = [diagnostic for diagnostic in report.loose if diagnostic.code not in ignored]
     return report
+
+
+def _compare(path: Path, examined: Sequence[tuple[Path, Checked, Settings]], against: str) -> list[Diagnostic]:
+    """Add to each contract what it changes of its older version; return what belongs to none: those that are gone."""
+    from etlctl.contract.against import old_versions  # noqa: PLC0415
+    from etlctl.contract.changes import changes  # noqa: PLC0415
+
+    with old_versions(against, path) as old:
+        for contract, checked, settings in examined:
+            before = old.match(contract, path, checked, settings)
+            checked.diagnostics += changes(before, checked) if before is not None else []
+        alone = len(examined) == 1 and examined[0][0] == path
+        gone = [] if alone else old.removed()
+    help_ = "what it loads is not kept up any more; tell its readers, and remove its schedule"
+    return [Code.contract_removed.at(shown_path(path), None, f"contract {name} is gone", help=help_) for name in gone]
 
 
 class _Catalogs:
@@ -106,7 +132,7 @@ class _Catalogs:
 
 def _validated(checked: Checked, ignored: set[str]) -> Validated:
     found = tuple(diagnostic for diagnostic in checked.diagnostics if diagnostic.code not in ignored)
-    return Validated(checked.layout.path, checked.name, found, _delivery(checked))
+    return Validated(checked.layout.path, checked.name, found, _delivery(checked), checked.deliveries)
 
 
 def _delivery(checked: Checked) -> str | None:

@@ -93,9 +93,9 @@ class Resolver:
         self._is_plain = is_plain
         self._out = Resolved(None)
 
-    def resolve(self, data: Any) -> Resolved:
-        """Return the section with every reference filled in, or reported."""
-        self._out.data = self._walk(data, ())
+    def resolve(self, data: Any, path: PathKey = ()) -> Resolved:
+        """Return the section, or the value at a path of it, with every reference filled in, or reported."""
+        self._out.data = self._walk(data, path)
         return self._out
 
     def _walk(self, value: Any, path: PathKey) -> Any:

@@ -9,8 +9,12 @@ from typing import Any
 
 from etlctl.engine.cutter import Cut
 from etlctl.engine.options import BudgetLike
+from etlctl.engine.shares import Dealt, PublishedEach
+from etlctl.engine.violations import Violations
 from etlctl.errors import FatalError, LimitError
-from etlctl.run import Counts, StepCounts
+from etlctl.quality import CheckResult
+from etlctl.run import Counts, DestinationCounts, StepCounts
+from etlctl.sdk.destinations import STEP
 from etlctl.sdk.loader import Published
 
 _JUDGE_SHARE_FROM = 1000
@@ -30,6 +34,9 @@ class Account:
         failed_batches: Batches that failed after all retries and went to the dead letters as a whole.
         would_load: Records that a dry run would have loaded.
         published: What the writer made visible at the end.
+        destinations: The account of each of several destinations.
+        violations: Rules that records broke without being refused.
+        checks: How the checks of the whole run went.
     """
 
     steps: list[StepCounts]
@@ -40,8 +47,11 @@ class Account:
     failed_batches: int = 0
     would_load: int = 0
     published: Published | None = None
+    destinations: list[StepCounts] = field(default_factory=list)
+    violations: Violations = field(default_factory=Violations)
+    checks: list[CheckResult] = field(default_factory=list)
 
-    def add(self, cut: Cut, loaded: int, refused: int, *, dry: bool) -> None:
+    def add(self, cut: Cut, loaded: int, refused: int, *, dry: bool, dealt: Dealt | None = None) -> None:
         """Add a batch.
 
         Args:
@@ -49,11 +59,19 @@ class Account:
             loaded: Records the destination took (or would have taken).
             refused: Records it refused.
             dry: Nothing was really loaded.
+            dealt: What each of several destinations took of it.
 
         Raises:
             FatalError: Its records are not all accounted for.
         """
-        counts = replace(cut.counts, loaded=loaded, rejected=cut.counts.rejected + refused)
+        added, filtered = (dealt.added, dealt.filtered) if dealt is not None else (0, 0)
+        counts = replace(
+            cut.counts,
+            loaded=loaded,
+            added=cut.counts.added + added,
+            filtered=cut.counts.filtered + filtered,
+            rejected=cut.counts.rejected + refused,
+        )
         if not counts.balanced:
             raise FatalError(
                 f"the counts of batch {cut.batch.seq} do not balance: {counts.missing:+d} records are unaccounted for "
@@ -63,15 +81,38 @@ class Account:
         self.would_load += loaded if dry else 0
         self.counts.add(replace(counts, loaded=0) if dry else counts)
         self.batches += 1
+        self.violations.update(cut.violations)
         unreadable = cut.counts.rejected - sum(step.rejected for step in cut.steps)
         self.extract.records_in += counts.extracted
         self.extract.records_out += counts.extracted - unreadable
         self.extract.rejected += unreadable
-        self.load.records_in += loaded + refused
+        self.load.records_in += loaded + refused + filtered - added
+        self.load.added += added
+        self.load.filtered += filtered
         self.load.records_out += loaded
         self.load.rejected += refused
         for total, step in zip(self.steps, cut.steps, strict=True):
             _add_step(total, step)
+        if dealt is not None:
+            self._add_shares(dealt)
+
+    def _add_shares(self, dealt: Dealt) -> None:
+        known = {step.name: step for step in self.destinations}
+        self.destinations = [known.get(STEP + name, StepCounts(STEP + name)) for name in dealt.shares]
+        for total, share in zip(self.destinations, dealt.shares.values(), strict=True):
+            total.records_in += share.handed
+            total.records_out += share.records
+            total.rejected += share.handed - share.records
+
+    def by_destination(self) -> tuple[DestinationCounts, ...]:
+        """Return what became of the records at each of several destinations; nothing when there is one."""
+        each = self.published.each if isinstance(self.published, PublishedEach) else {}
+        made = []
+        for step in self.destinations:
+            name = step.name.removeprefix(STEP)
+            places = each[name].places if name in each else ()
+            made.append(DestinationCounts(name, ", ".join(places) or None, step.records_out, step.rejected))
+        return tuple(made)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account as JSON values, for commit tokens and checkpoints."""
@@ -80,6 +121,8 @@ class Account:
             "steps": [step.to_dict() for step in (self.extract, *self.steps, self.load)],
             "batches": self.batches,
             "failed_batches": self.failed_batches,
+            "violations": self.violations.to_list(),
+            **({"destinations": [step.to_dict() for step in self.destinations]} if self.destinations else {}),
         }
 
     def restore(self, values: Mapping[str, Any]) -> None:
@@ -90,6 +133,8 @@ class Account:
         """
         self.counts = Counts(**values.get("counts", {}))
         self.batches, self.failed_batches = values.get("batches", 0), values.get("failed_batches", 0)
+        self.violations = Violations.of(values.get("violations", ()))
+        self.destinations = [StepCounts(**step) for step in values.get("destinations", ())]
         kept = {step["name"]: StepCounts(**step) for step in values.get("steps", ())}
         self.extract, self.load = kept.get("extract", StepCounts("extract")), kept.get("load", StepCounts("load"))
         names = [step.name for step in self.steps]
@@ -159,7 +204,7 @@ class Account:
             FatalError: A step's records are not all accounted for, or a step did not get what the one before it gave.
         """
         chain = (self.extract, *self.steps, self.load)
-        for step in chain:
+        for step in (*chain, *self.destinations):
             if not step.balanced:
                 raise FatalError(f"the counts of step {step.name} do not balance: {step.to_dict()}")
         for before, after in pairwise(chain):
@@ -189,6 +234,7 @@ def _add_step(total: StepCounts, step: StepCounts) -> None:
     total.rejected += step.rejected
     total.seconds += step.seconds
     total.form = step.form if total.form in {"", step.form} else "mixed"
+    total.why = total.why or step.why
 
 
 def _over_budget(message: str) -> LimitError:

@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
-from etlctl.engine.attribution import attributed
+from etlctl.engine.applied import ROWS_FROM_SOURCE, Applied, Refused, Tally
 from etlctl.engine.channel import AbandonedError
-from etlctl.errors import ConversionError, FatalError
+from etlctl.engine.concealing import record_concealment
+from etlctl.engine.exactness import keeps, set_apart
+from etlctl.engine.frame_account import certain_tally
+from etlctl.engine.row_steps import Elsewhere, RanSlice, add_up, run_row_steps
+from etlctl.engine.screened import screen_frame
+from etlctl.engine.violations import named, renumbered
+from etlctl.engine.whole_frames import exchange_frame
+from etlctl.errors import ConversionError, RecordFailed
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
 from etlctl.sdk.rows import RowRejection, RowSlice
 from etlctl.sdk.screening import Screening
+from etlctl.sdk.whole_frame import WholeFrame
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from etlctl.sdk.frames import FramePlan
 
 SLICE = 1000
 
@@ -40,44 +50,6 @@ class StepLike(Protocol):
         """What it does."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one step did to a chunk, by 0-based ordinals of the readable source records, in order."""
-
-    filtered: list[int] = field(default_factory=list)
-    added: list[int] = field(default_factory=list)
-    rejected: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-    form: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A record that a step refused; ``rejection.index`` is its ordinal among the readable records of the chunk."""
-
-    step: str
-    rejection: RowRejection
-
-
-@dataclass(slots=True)
-class Applied:
-    """A chunk after all steps. ``ordinals`` tells for each record which readable source record it came from.
-
-    ``ordinals`` is None when record i still is source record i; they ascend unless ``reordered``.
-    """
-
-    records: list[Record] | None
-    frame: pl.DataFrame | None
-    ordinals: list[int] | pl.Series | None
-    source: int
-    refused: list[Refused]
-    tallies: list[Tally]
-    reordered: bool = False
-
-    def __len__(self) -> int:
-        return self.frame.height if self.frame is not None else len(self.records or ())
-
-
 def _never() -> bool:
     return False
 
@@ -88,6 +60,7 @@ def apply_steps(
     contexts: Sequence[StepContext],
     *,
     stopped: Callable[[], bool] = _never,
+    elsewhere: Elsewhere | None = None,
 ) -> Applied:
     """Run a chunk through all steps.
 
@@ -96,25 +69,52 @@ def apply_steps(
         chunk: Records as the extractor gave them.
         contexts: One context per step.
         stopped: Asked before each slice whether the run is over and the rest not wanted.
+        elsewhere: Runs row steps in other processes, those that see one record at a time and remember none.
 
     Raises:
         ComponentError: A step cannot go on; the step's name is attached.
         AbandonedError: The run is over.
     """
     applied = Applied(chunk.records, chunk.frame, None, len(chunk), [], [Tally() for _ in steps])
+    try:
+        _run_groups(steps, contexts, applied, stopped, elsewhere)
+    except RecordFailed as failure:
+        raise named(failure, chunk, record_concealment(steps)) from None
+    _explain(steps, applied.tallies, as_frame=chunk.frame is not None)
+    return applied
+
+
+def _run_groups(
+    steps: Sequence[StepLike],
+    contexts: Sequence[StepContext],
+    applied: Applied,
+    stopped: Callable[[], bool],
+    elsewhere: Elsewhere | None,
+) -> None:
     position = 0
     while position < len(steps):
-        end = _group_end(steps, position, as_frame=applied.frame is not None)
-        group = _Group(steps[position:end], contexts[position:end], applied.tallies[position:end], stopped)
-        if applied.frame is None:
+        end = _group_end(steps, position, as_frame=applied.frame is not None, apart=elsewhere is not None)
+        group = _Group(
+            steps[position:end],
+            contexts[position:end],
+            applied.tallies[position:end],
+            stopped,
+            position,
+            elsewhere,
+        )
+        operation = steps[position].operation
+        if isinstance(operation, WholeFrame) and operation.takes_frames:
+            exchange_frame(steps[position].name, operation, contexts[position], applied.tallies[position], applied)
+        elif applied.frame is None:
             _apply_rows(group, applied)
         elif group.screening is not None:
-            _screen_frame(group, group.screening, applied)
-        elif not (group.has_frame and _apply_frame(group, applied)):
+            screen_frame(steps[position], group.screening, contexts[position], applied.tallies[position], applied)
+        elif group.has_frame and (done := _apply_frame(group, applied)):
+            end = position + done
+        else:
             applied.records, applied.frame = frame_to_rows(applied.frame), None
             _apply_rows(group, applied)
         position = end
-    return applied
 
 
 @dataclass(slots=True)
@@ -125,10 +125,12 @@ class _Group:
     contexts: Sequence[StepContext]
     tallies: Sequence[Tally]
     stopped: Callable[[], bool] = _never
+    start: int = 0
+    elsewhere: Elsewhere | None = None
 
     @property
     def has_frame(self) -> bool:
-        return all(step.operation.has_frame for step in self.steps)
+        return self.steps[0].operation.frame_reason() is None
 
     @property
     def screening(self) -> Screening | None:
@@ -140,37 +142,59 @@ class _Group:
         """A batch-scoped step must see everything at once."""
         return self.steps[0].operation.scope is Scope.batch
 
+    @property
+    def can_travel(self) -> bool:
+        """Other processes may run these steps: each record by itself."""
+        if self.elsewhere is None or self.whole:
+            return False
+        return not any(step.operation.remembers for step in self.steps)
+
+    def first(self, count: int) -> _Group:
+        """The first steps of the group."""
+        return _Group(self.steps[:count], self.contexts[:count], self.tallies[:count], self.stopped)
+
+    def note(self, why: str) -> None:
+        """Say why the steps do not run on the frame, unless that was said before."""
+        for tally in self.tallies:
+            tally.note(why)
+
     def members(self) -> Iterator[tuple[StepLike, StepContext, Tally]]:
         return zip(self.steps, self.contexts, self.tallies, strict=True)
 
 
-def _group_end(steps: Sequence[StepLike], start: int, *, as_frame: bool) -> int:
-    """Return where the group that begins at ``start`` ends."""
+def _explain(steps: Sequence[StepLike], tallies: Sequence[Tally], *, as_frame: bool) -> None:
+    """Say of each step that ran on rows why it did."""
+    cause = "" if as_frame else ROWS_FROM_SOURCE
+    for step, tally in zip(steps, tallies, strict=True):
+        if tally.form != "rows":
+            continue
+        tally.note(cause or step.operation.frame_reason() or "the records come as rows")
+        cause = cause or f"{step.name} gives rows"
+
+
+def _group_end(steps: Sequence[StepLike], start: int, *, as_frame: bool, apart: bool) -> int:
+    """Return where the group that begins at ``start`` ends; ``apart``: row steps that remember go by themselves."""
     first = steps[start].operation
     if first.scope is Scope.batch or (as_frame and isinstance(first, Screening)):
         return start + 1
     counting = first.changes_count
+    has_frame = first.frame_reason() is None
     end = start + 1
     while end < len(steps):
         operation = steps[end].operation
         if operation.scope is Scope.batch:
             break
+        if apart and not as_frame and operation.remembers is not first.remembers:
+            break
         if as_frame:
-            if operation.has_frame is not first.has_frame or isinstance(operation, Screening):
+            if (operation.frame_reason() is None) is not has_frame or isinstance(operation, Screening):
                 break
-            if operation.has_frame and operation.changes_count:
+            if has_frame and operation.changes_count:
                 if counting:
                     break
                 counting = True
         end += 1
     return end
-
-
-def _source_ordinals(applied: Applied) -> Sequence[int]:
-    ordinals = applied.ordinals
-    if ordinals is None:
-        return range(len(applied))
-    return ordinals if isinstance(ordinals, list) else ordinals.to_list()
 
 
 def _gathered(before: list[int] | pl.Series, local: pl.Series) -> list[int] | pl.Series:
@@ -182,19 +206,9 @@ def _gathered(before: list[int] | pl.Series, local: pl.Series) -> list[int] | pl
 
 
 def _apply_rows(group: _Group, applied: Applied) -> None:
-    records = applied.records or []
-    ordinals = _source_ordinals(applied)
-    size = max(len(records), 1) if group.whole else SLICE
     out_records: list[Record] = []
     out_ordinals: list[int] = []
-    for start in range(0, len(records), size) or ([0] if group.whole else []):
-        if group.stopped():
-            raise AbandonedError
-        # Steps change the top level in place; the source stays as it was, for the dead letters.
-        part = RowSlice(
-            [record.copy() for record in records[start : start + size]], list(ordinals[start : start + size])
-        )
-        applied.refused.extend(_run_row_steps(group, part))
+    for part in _ran_elsewhere(group, applied) if group.can_travel else _ran_here(group, applied):
         out_records += part.records
         out_ordinals += part.indexes
     unchanged = (
@@ -209,59 +223,72 @@ def _apply_rows(group: _Group, applied: Applied) -> None:
     applied.ordinals = None if unchanged else out_ordinals
 
 
-def _run_row_steps(group: _Group, part: RowSlice) -> list[Refused]:
-    """Run a slice through the steps of a group, noting in their tallies what each one did."""
-    refused: list[Refused] = []
-    for step, ctx, tally in group.members():
-        began = time.perf_counter()
-        with attributed(step.name):
-            step.operation.rows(part, ctx)
-        part.settle()
-        tally.seconds += time.perf_counter() - began
-        tally.form = "rows" if tally.form in {"", "rows"} else "mixed"
-        tally.filtered += part.filtered
-        tally.added += part.added
-        tally.rejected += [rejection.index for rejection in part.rejections]
-        refused += [Refused(step.name, rejection) for rejection in part.rejections]
-        part.filtered, part.added, part.rejections = [], [], []
-    return refused
+def _ran_here(group: _Group, applied: Applied) -> Iterator[RowSlice]:
+    records = applied.records or []
+    ordinals = applied.source_ordinals()
+    size = max(len(records), 1) if group.whole else SLICE
+    for start in range(0, len(records), size) or ([0] if group.whole else []):
+        if group.stopped():
+            raise AbandonedError
+        # Steps change the top level in place; the source stays as it was, for the dead letters.
+        part = RowSlice(
+            [record.copy() for record in records[start : start + size]], list(ordinals[start : start + size])
+        )
+        applied.refused.extend(run_row_steps(group.members(), part))
+        yield part
+
+
+def _ran_elsewhere(group: _Group, applied: Applied) -> Iterator[RanSlice]:
+    if group.elsewhere is None:
+        return
+    numbers = range(group.start, group.start + len(group.steps))
+    for ran in group.elsewhere.run(numbers, applied.records or [], applied.source_ordinals(), group.stopped):
+        applied.refused.extend(ran.refused)
+        for tally, more in zip(group.tallies, ran.tallies, strict=True):
+            add_up(tally, more)
+        yield ran
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
-def _apply_frame(group: _Group, applied: Applied) -> bool:
-    """Run a frame group; False when this chunk needs the rows form instead."""
+def _apply_frame(group: _Group, applied: Applied) -> int:
+    """Run a frame group, as far as it can; return how many steps were done, 0 when this chunk needs the rows form."""
     import polars as pl  # noqa: PLC0415
 
-    from etlctl.sdk.frames import ORDINAL, SUSPECT, FramePlan, FrameUnsupported  # noqa: PLC0415
+    from etlctl.sdk.frames import ORDINAL, FramePlan, FrameUnsupported  # noqa: PLC0415
 
     frame = applied.frame
     if frame is None:
-        return False
+        return 0
     began = time.perf_counter()
+    planned = 0
     try:
         plan = FramePlan(frame)
         for step, ctx, _ in group.members():
             step.operation.frame(plan, ctx)
+            planned += 1
+            if plan.mixed:  # what follows must see integers where they are
+                group = group.first(planned)
+                break
         out = plan.lazy.collect()
-    except FrameUnsupported:
-        return False
-    except pl.exceptions.PolarsError:
+    except FrameUnsupported as reason:
+        group.tallies[planned].note(str(reason))
+        # What comes before the step that needs rows keeps its plan.
+        return _apply_frame(group.first(planned), applied) if planned else 0
+    except pl.exceptions.PolarsError as error:
         # The rows form is the authority on what is an error and which record it is about.
-        return False
+        group.note("Polars cannot say which record is wrong: " + str(error).split("\n", 1)[0])
+        return 0
     visible = list(plan.schema)
-    suspects: list[int] = []
-    if plan.guarded and out.get_column(SUSPECT).any():
-        doubtful = out.filter(pl.col(SUSPECT)).get_column(ORDINAL).unique().sort()
-        suspects = doubtful.to_list()
-        out = out.filter(~pl.col(SUSPECT))
-    good = out.get_column(ORDINAL)
-    certain = _frame_tallies(group, good, frame.height, suspects)
+    out, suspects = _parted(plan, out)
+    certain = certain_tally(group.steps, out.get_column(ORDINAL), frame.height, suspects)
     if suspects:
-        settled = _settle_suspects(group, frame, suspects, out.select([*visible, ORDINAL]), plan.schema)
+        with renumbered(applied.ordinals):
+            settled = _settle_suspects(group, frame, suspects, out.select([*visible, ORDINAL]), plan)
         if settled is None:
-            return False
+            group.note("some records left to the rows form come out in a shape that the columns cannot hold")
+            return 0
         out, outcome = settled
     else:
         outcome = _SuspectOutcome([], [Tally() for _ in group.steps])
@@ -271,7 +298,21 @@ def _apply_frame(group: _Group, applied: Applied) -> bool:
         before = applied.ordinals
         applied.ordinals = ordinals if before is None else _gathered(before, ordinals)
     applied.frame = out.select(visible)
-    return True
+    if plan.mixed:
+        set_apart(applied, plan.mixed, group.tallies[-1])
+    return len(group.steps)
+
+
+def _parted(plan: FramePlan, out: pl.DataFrame) -> tuple[pl.DataFrame, list[int]]:
+    """Return the rows that are certain, and the ordinals of those that the rows form must decide."""
+    import polars as pl  # noqa: PLC0415
+
+    from etlctl.sdk.frames import ORDINAL, SUSPECT  # noqa: PLC0415
+
+    if not plan.guarded or not out.get_column(SUSPECT).any():
+        return out, []
+    doubtful = out.filter(pl.col(SUSPECT)).get_column(ORDINAL).unique().sort()
+    return out.filter(~pl.col(SUSPECT)), doubtful.to_list()
 
 
 @dataclass(slots=True)
@@ -291,7 +332,7 @@ def _settle_suspects(
     frame: pl.DataFrame,
     suspects: list[int],
     certain: pl.DataFrame,
-    schema: dict[str, pl.DataType],
+    plan: FramePlan,
 ) -> tuple[pl.DataFrame, _SuspectOutcome] | None:
     """Send suspected rows through the rows form and put them back in order; None when they do not fit the columns."""
     import polars as pl  # noqa: PLC0415
@@ -300,41 +341,19 @@ def _settle_suspects(
 
     part = RowSlice(frame_to_rows(frame[suspects]), list(suspects))
     scratch = [Tally() for _ in group.steps]
-    refused = _run_row_steps(_Group(group.steps, group.contexts, scratch), part)
+    refused = run_row_steps(zip(group.steps, group.contexts, scratch, strict=True), part)
     if part.records:
+        if plan.exact and not keeps(part.records, plan.schema, plan.mixed):
+            return None
         try:
-            fixed = rows_to_frame(part.records, schema)
+            fixed = rows_to_frame(part.records, plan.schema)
         except ConversionError:
             return None
-        if fixed.columns != list(schema):
+        if fixed.columns != list(plan.schema):
             return None
         fixed = fixed.with_columns(pl.Series(ORDINAL, part.indexes, dtype=pl.UInt32))
         certain = pl.concat([certain, fixed], how="vertical").sort(ORDINAL, maintain_order=True)
     return certain, _SuspectOutcome(refused, scratch)
-
-
-def _frame_tallies(group: _Group, good: pl.Series, height: int, suspects: list[int]) -> tuple[int, Tally] | None:
-    """Return which step of the group changed the number of certain rows, and how; None when none did."""
-    import polars as pl  # noqa: PLC0415
-
-    changing = next((i for i, step in enumerate(group.steps) if step.operation.changes_count), None)
-    if changing is None:
-        if good.len() + len(suspects) != height:
-            raise FatalError(
-                f"{height - len(suspects) - good.len()} records vanished in a plan without a step that drops records"
-            ).at(step=group.steps[0].name)
-        return None
-    present = pl.repeat(value=False, n=height, eager=True)
-    if good.len():
-        present = present.scatter(good, values=True)
-    if suspects:
-        present = present.scatter(suspects, values=True)
-    tally = Tally(filtered=(~present).arg_true().to_list())
-    if good.len() + len(suspects) + len(tally.filtered) > height:
-        runs = good.rle().struct.unnest().filter(pl.col("len") > 1)
-        for length, ordinal in zip(runs["len"].to_list(), runs["value"].to_list(), strict=True):
-            tally.added.extend([ordinal] * (length - 1))
-    return (changing, tally) if tally.filtered or tally.added else None
 
 
 def _note(
@@ -347,46 +366,17 @@ def _note(
         tally.filtered += _mapped(sorted(counted.filtered + suspected.filtered), before)
         tally.added += _mapped(sorted(counted.added + suspected.added), before)
         tally.rejected += _mapped(suspected.rejected, before)
+        tally.warned += [_moved(warned, before) for warned in suspected.warned]
         tally.form = "frame" if not suspected.form else "mixed"
+        tally.why = "some records were left to the rows form" if suspected.form else ""
     group.tallies[0].seconds += seconds
     for refused in outcome.refused:
-        rejection = refused.rejection
-        index = rejection.index if before is None else before[rejection.index]
-        moved = RowRejection(index, rejection.rule, rejection.message, rejection.field)
-        applied.refused.append(Refused(refused.step, moved))
+        applied.refused.append(Refused(refused.step, _moved(refused.rejection, before)))
+
+
+def _moved(local: RowRejection, before: list[int] | pl.Series | None) -> RowRejection:
+    return local if before is None else replace(local, index=before[local.index])
 
 
 def _mapped(local: list[int], before: list[int] | pl.Series | None) -> list[int]:
     return local if before is None else [before[index] for index in local]
-
-
-def _screen_frame(group: _Group, screening: Screening, applied: Applied) -> None:
-    """Let a screening operation look at its columns, and take out what does not pass."""
-    import polars as pl  # noqa: PLC0415
-
-    frame = applied.frame
-    if frame is None:
-        return
-    began = time.perf_counter()
-    columns: dict[str, Sequence[Any]] = {
-        name: frame.get_column(name).to_list() if name in frame.columns else [None] * frame.height
-        for name in screening.needs()
-    }
-    verdicts = screening.screen(columns)
-    (tally,) = group.tallies
-    tally.form = "frame"
-    ordinals = _source_ordinals(applied)
-    for verdict in verdicts:
-        index = ordinals[verdict.position]
-        if verdict.rule is None:
-            tally.filtered.append(index)
-        else:
-            tally.rejected.append(index)
-            refusal = RowRejection(index, verdict.rule, verdict.message, verdict.field)
-            applied.refused.append(Refused(group.steps[0].name, refusal))
-    if verdicts:
-        out = {verdict.position for verdict in verdicts}
-        keep = [position for position in range(frame.height) if position not in out]
-        applied.ordinals = [ordinals[position] for position in keep]
-        applied.frame = frame[pl.Series(keep, dtype=pl.UInt32)] if keep else frame.clear()
-    tally.seconds += time.perf_counter() - began

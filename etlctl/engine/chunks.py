@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from etlctl.batch import Batch, Position, Record, Rejection, frame_to_rows
-from etlctl.engine.apply import Applied, Tally
+from etlctl.engine.applied import Applied, Tally
+from etlctl.quality import Violation
 from etlctl.run import StepCounts
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class ChunkView:
         for tally in chunk.applied.tallies:
             for found in (tally.filtered, tally.added, tally.rejected):
                 found.sort()
+            tally.warned.sort(key=lambda warned: warned.index)
 
     @property
     def _reordered(self) -> bool:
@@ -118,8 +121,19 @@ class ChunkView:
             going_in += added - filtered - rejected
             step.records_out += going_in
             step.form = tally.form if step.form in {"", tally.form} else "mixed"
+            step.why = step.why or tally.why
             if low == 0:
                 step.seconds += tally.seconds
+
+    def violations(self, low: int, high: int) -> Iterator[Violation]:
+        """Yield the rules that readable records ``low`` up to ``high`` broke without being refused."""
+        locate = self._chunk.source.locate
+        for tally in self._chunk.applied.tallies:
+            start, end = (bisect_left(tally.warned, place, key=lambda warned: warned.index) for place in (low, high))
+            for (rule, field), number in Counter((one.rule, one.field) for one in tally.warned[start:end]).items():
+                first = next(one for one in tally.warned[start:end] if (one.rule, one.field) == (rule, field))
+                location = _storable(locate(first.index)) if locate else None
+                yield Violation(rule, field, number, _storable(first.message), location)
 
     def _source_ordinal(self, readable: int) -> int:
         return readable + bisect_right(self._before_bad, readable)
@@ -133,6 +147,11 @@ class ChunkView:
             return frame_to_rows(source.frame[readable])
         records = source.records or []
         return [records[index] for index in readable]
+
+
+def _storable(text: str) -> str:
+    # It goes into commit tokens, and a database takes no lone surrogate.
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _within(tally: Tally, low: int, high: int) -> tuple[int, int, int]:

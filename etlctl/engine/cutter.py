@@ -15,6 +15,7 @@ from etlctl.batch import Batch, Encoded, Position, Record, Rejection, frame_to_r
 from etlctl.engine.apply import SLICE
 from etlctl.engine.chunks import AppliedChunk, ChunkView
 from etlctl.engine.memory import size_of
+from etlctl.engine.violations import Violations
 from etlctl.run import Counts, StepCounts
 from etlctl.sdk.loader import Encoder
 
@@ -33,6 +34,7 @@ class Cut:
         rejections: Records refused while reading or by a step, raw record included.
         refused: Records the writer's encoder refused, raw record included.
         origins: Where the records came from, for those that the destination may yet refuse.
+        violations: Rules that records broke without being refused.
     """
 
     batch: Batch
@@ -41,6 +43,7 @@ class Cut:
     rejections: list[Rejection]
     refused: list[Rejection]
     origins: list[Origin]
+    violations: Violations = field(default_factory=Violations)
 
     def from_source(self, rejection: Rejection) -> Rejection:
         """Return a rejection of a batch's record with its source record, ordinal and location."""
@@ -87,6 +90,7 @@ class _Pending:
     rejections: list[Rejection] = field(default_factory=list)
     refused: list[Rejection] = field(default_factory=list)
     position: Position = field(default_factory=dict)
+    violations: Violations = field(default_factory=Violations)
 
 
 class Cutter:
@@ -99,6 +103,7 @@ class Cutter:
         done: Batches of the run that were done before.
         replay: Source records that come first and are loaded already: a batch ends behind them, and theirs are
             numbered 0.
+        redo: Source records of the batches that come next, which some of several destinations hold already.
     """
 
     def __init__(
@@ -109,12 +114,14 @@ class Cutter:
         *,
         done: int = 0,
         replay: int = 0,
+        redo: Sequence[int] = (),
     ) -> None:
         self._names = list(step_names)
         self._size = batch_size
         self._encoder = encoder
         self._seq = done
         self._replay = replay
+        self._redo = list(redo)
         self._pending = self._empty()
 
     def _empty(self) -> _Pending:
@@ -152,7 +159,9 @@ class Cutter:
 
     @property
     def _limit(self) -> int:
-        return min(self._size, self._replay) if self._replay else self._size
+        if self._replay:
+            return min(self._size, self._replay)
+        return self._redo[0] if self._redo else self._size
 
     def _take(self, view: ChunkView, start: int, end: int) -> None:
         pending = self._pending
@@ -166,6 +175,7 @@ class Cutter:
             pending.records += last - first
         pending.rejections += view.rejections(start, end, offset)
         view.count_steps(pending.steps, low, high)
+        pending.violations.update(view.violations(low, high))
         pending.extracted += end - start
 
     def _part(self, view: ChunkView, origin: Origin, first: int, last: int) -> _Part:
@@ -182,6 +192,7 @@ class Cutter:
             self._replay -= pending.extracted
         else:
             seq = self._seq = self._seq + 1
+            self._redo = self._redo[1:]
         counts = Counts(
             extracted=pending.extracted,
             added=sum(step.added for step in pending.steps),
@@ -190,7 +201,9 @@ class Cutter:
         )
         batch = self._joined(pending)
         batch.position, batch.seq, batch.locate = pending.position, seq, _locator(pending.origins)
-        return Cut(batch, counts, pending.steps, pending.rejections, pending.refused, pending.origins)
+        return Cut(
+            batch, counts, pending.steps, pending.rejections, pending.refused, pending.origins, pending.violations
+        )
 
     def _joined(self, pending: _Pending) -> Batch:
         """Join parts; frames of equal columns stay a frame, anything else becomes rows, which keep every value."""

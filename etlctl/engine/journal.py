@@ -12,6 +12,7 @@ from etlctl.engine.account import Account
 from etlctl.engine.options import Claim, RunLedger
 from etlctl.errors import EtlctlError, StateError
 from etlctl.faults import fault
+from etlctl.quality import Drift, PastRun
 from etlctl.run import DeadLetter, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
 
@@ -38,6 +39,7 @@ class Journal:
         self._task: asyncio.Task[tuple[RunLedger, Claim]] | None = None
         self._none = Claim(run_id=run_id, started_at=started_at)
         self._reported = self._renewed = time.monotonic()
+        self._drift: list[Drift] = []
         if opener is not None:
             self._task = asyncio.create_task(asyncio.to_thread(_begun, opener, started_at))
 
@@ -101,6 +103,21 @@ class Journal:
         await self._call("save_checkpoint", token, error)
         fault("checkpoint.after")
 
+    async def history(self, limit: int) -> Sequence[PastRun]:
+        """Return the runs of the stream that finished before this one, the newest first; none without a ledger."""
+        past: Sequence[PastRun] | None = await self._call("history", limit)
+        return past or ()
+
+    def note_drift(self, drift: Drift) -> None:
+        """Take note of what differs between the records and the destination; called from any thread."""
+        self._drift.append(drift)
+
+    async def keep_drift(self) -> None:
+        """Record what was noted: before what it explains is committed, and when the run fails for it."""
+        found, self._drift = self._drift, []
+        if found:
+            await self._call("add_drift", found)
+
     async def attempted(self, attempt: StepAttempt) -> None:
         """Record a try that failed."""
         await self._call("add_attempts", [attempt])
@@ -121,6 +138,7 @@ class Journal:
         """
         fault("ledger.finish")
         try:
+            await self.keep_drift()
             await self._call("finish_run", result)
         except EtlctlError:
             if result.success:

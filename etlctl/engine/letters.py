@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from etlctl.batch import Rejection
 from etlctl.run import DeadLetter
@@ -15,12 +15,16 @@ class LetterMaker:
         run_id: The run.
         contract: Name of the contract.
         stream: Contract and parameter set.
+        conceal: Takes out of a rejection what a contract masks; None: nothing.
     """
 
-    def __init__(self, run_id: str, contract: str, stream: str) -> None:
+    def __init__(
+        self, run_id: str, contract: str, stream: str, conceal: Callable[[Rejection], Rejection] | None = None
+    ) -> None:
         self._run_id = run_id
         self._contract = contract
         self._stream = stream
+        self._conceal = conceal
 
     def letters(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> list[DeadLetter]:
         """Return the letters of rejections of a batch.
@@ -31,7 +35,7 @@ class LetterMaker:
             parts: Counts those of each source record over all stages of the batch; changed.
         """
         made = []
-        for rejection in rejections:
+        for rejection in map(self._conceal, rejections) if self._conceal is not None else rejections:
             part = parts.get(rejection.index, 0)
             parts[rejection.index] = part + 1
             made.append(self._letter(seq, part, rejection))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +10,11 @@ from typing import Any, Protocol
 
 from etlctl.batch import Batch, Position
 from etlctl.checkpoint import Checkpoint
+from etlctl.engine.applied import Applied
 from etlctl.engine.apply import StepLike
+from etlctl.quality import Drift, PastRun
 from etlctl.run import Counts, DeadLetter, ProcessingMode, RunResult, StepAttempt
+from etlctl.sdk.context import StepContext
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 from etlctl.sdk.loader import CommitToken, Loader
@@ -123,8 +126,14 @@ class RunLedger(Protocol):
     def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
         """Remember how far the destination is."""
 
+    def history(self, limit: int) -> Sequence[PastRun]:
+        """Return the runs of the stream that finished before this one, the newest first."""
+
     def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
         """Record tries that failed."""
+
+    def add_drift(self, found: Sequence[Drift]) -> None:
+        """Record what differs between the records and the destination; a repeat overwrites."""
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Record how far the run is."""
@@ -138,6 +147,35 @@ class BatchSink(Protocol):
 
     def __call__(self, batch: Batch) -> None:
         """Take a batch."""
+
+
+class ApplySteps(Protocol):
+    """Runs a chunk through the steps: ``apply_steps``, or something that looks on."""
+
+    def __call__(
+        self,
+        steps: Sequence[StepLike],
+        chunk: Batch,
+        contexts: Sequence[StepContext],
+        *,
+        stopped: Callable[[], bool] = ...,
+    ) -> Applied:
+        """Run a chunk through all steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractReference:
+    """A contract by where it is, and by what it was compiled with.
+
+    Attributes:
+        path: Its folder or file.
+        params: Values of its parameters.
+        hashes: SHA-256 of each section's content, to see that it still is the same.
+    """
+
+    path: Path
+    params: Mapping[str, Any]
+    hashes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +221,9 @@ class RunSettings:
         commit_interval: Batches between two durable commits; None: whenever it pays.
         position: Where to start, for a run without a ledger; None is the beginning.
         sink: Gets every batch that would be loaded.
+        apply: Runs chunks through the steps in the place of ``apply_steps``, to look on; None: nobody looks.
+        workers: Processes that run the row steps; 1: the run's own.
+        reference: What workers compile the contract from; None: there can be no workers.
         environ: Environment variables for components; None is the process's own.
     """
 
@@ -205,4 +246,7 @@ class RunSettings:
     commit_interval: int | None = None
     position: Position | None = None
     sink: BatchSink | None = None
+    apply: ApplySteps | None = None
+    workers: int = 1
+    reference: ContractReference | None = None
     environ: Mapping[str, str] | None = field(default=None)

@@ -11,16 +11,22 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, Position
 from etlctl.engine.account import Account
-from etlctl.engine.apply import Applied, apply_steps
+from etlctl.engine.applied import Applied
+from etlctl.engine.apply import apply_steps
 from etlctl.engine.channel import AbandonedError, Channel
 from etlctl.engine.chunks import AppliedChunk
+from etlctl.engine.concealing import concealment
+from etlctl.engine.concluding import conclude
 from etlctl.engine.cutter import Cut, Cutter
 from etlctl.engine.letters import LetterMaker
 from etlctl.engine.memory import size_of
 from etlctl.engine.options import RunPlan, RunSettings
+from etlctl.engine.preparing import close_steps, prepare_steps
 from etlctl.engine.reading import probe, read_chunks
 from etlctl.engine.recovery import Beginning, Opening
 from etlctl.engine.services import Services
@@ -30,6 +36,9 @@ from etlctl.faults import fault
 from etlctl.run import ProcessingMode, StepCounts
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
+
+if TYPE_CHECKING:
+    from etlctl.engine.workers import Workers
 
 EVERYTHING = 1 << 62
 """A batch size that no data set reaches."""
@@ -64,6 +73,8 @@ class Pipeline:
         self._whole = any(step.operation.scope is Scope.batch for step in plan.steps)
         self._writing: WriteStage | None = None
         self._in_hand, self._idle = 0, asyncio.Event()
+        self._preparing: asyncio.Task[None] | None = None
+        self._workers: Workers | None = None
         self.account = Account([StepCounts(step.name) for step in plan.steps])
 
     async def run(self) -> Account:
@@ -80,10 +91,14 @@ class Pipeline:
             if not finished:
                 await self._run_stages(opening)
             _, writing = await opening
+            if not finished:
+                await conclude(self._steps, self.account, self._settings, self._services)
             await writing.publish()
         except BaseException as error:
             await self._let_go(opening, error)
             raise
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._close_steps))
         return self.account
 
     async def close(self) -> None:
@@ -94,7 +109,8 @@ class Pipeline:
     async def _open(self) -> tuple[Beginning, WriteStage]:
         plan, services = self._plan, self._services
         beginning = await Opening(plan, self._settings, services.journal, services.ctx).begin()
-        letters = LetterMaker(self._settings.run_id, plan.name, plan.stream)
+        conceal = concealment(self._steps)
+        letters = LetterMaker(self._settings.run_id, plan.name, plan.stream, conceal)
         self._writing = WriteStage(letters, self._settings, services, self.account, beginning)
         return beginning, self._writing
 
@@ -132,6 +148,8 @@ class Pipeline:
             await cuts.abandon()
             # Only reading may wait for the outside world without end; the other stages end with the call they are in.
             stages[0].cancel()
+            if self._preparing is not None:
+                self._preparing.cancel()  # a step may be reading a source of its own
             for watcher in watchers:
                 watcher.cancel()
             outcomes = await asyncio.shield(asyncio.gather(*stages, *watchers, return_exceptions=True))
@@ -182,9 +200,10 @@ class Pipeline:
         encoder = beginning.writer.encoder() if beginning.writer is not None else None
         replay = self.account.counts.extracted if beginning.replayed else 0
         names = [step.name for step in self._plan.steps]
-        cutter = Cutter(names, self._settings.batch_size, encoder, done=beginning.seq, replay=replay)
-        contexts = [self._services.ctx.shared_with(StepContext, step=step.name) for step in self._plan.steps]
-        before = Cutter([], self._unit_size(), replay=replay) if self._whole else None
+        redo = beginning.redo
+        cutter = Cutter(names, self._settings.batch_size, encoder, done=beginning.seq, replay=replay, redo=redo)
+        contexts = await self._ready_steps()
+        before = Cutter([], self._unit_size(), replay=replay, redo=redo) if self._whole else None
         memory = self._services.memory
         memory.watch("the batch that is being put together (batch_size)", cutter.size)
         if before is not None:
@@ -202,12 +221,32 @@ class Pipeline:
             await cuts.send(_outer_position(cut) if before is not None else cut)
         await cuts.close()
 
+    async def _ready_steps(self) -> list[StepContext]:
+        """Let every step get ready, and return what it gets to know."""
+        whole = self._settings.mode is ProcessingMode.full
+        contexts = [
+            self._services.ctx.shared_with(StepContext, step=step.name, whole=whole) for step in self._plan.steps
+        ]
+        self._preparing = asyncio.create_task(prepare_steps(self._steps, contexts, self._services.retrying))
+        await self._preparing
+        if self._settings.workers > 1 and self._settings.reference is not None:
+            from etlctl.engine.workers import workers_for  # noqa: PLC0415 - few runs have any
+
+            self._workers = workers_for(self._settings.workers, self._settings.reference, contexts)
+        return contexts
+
+    def _close_steps(self) -> None:
+        if self._workers is not None:
+            self._workers.close()
+        close_steps(self._steps, self._services.warn)
+
     async def _hand_on(
         self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position, Batch], cuts: Channel[Cut]
     ) -> None:
         async def apply() -> Applied:
             ended = self._services.ended.is_set
-            applied = await asyncio.to_thread(apply_steps, self._steps, unit[1], contexts, stopped=ended)
+            run = self._settings.apply or partial(apply_steps, elsewhere=self._workers)
+            applied = await asyncio.to_thread(run, self._steps, unit[1], contexts, stopped=ended)
             fault("apply.batch")
             return applied
 

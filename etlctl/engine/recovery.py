@@ -14,12 +14,16 @@ from typing import Any
 from etlctl.batch import Position
 from etlctl.checkpoint import Checkpoint
 from etlctl.engine.attribution import attributed
+from etlctl.engine.fanout import Fanout, opened
 from etlctl.engine.journal import Journal
 from etlctl.engine.options import Claim, RunPlan, RunSettings
+from etlctl.engine.routing import Router
+from etlctl.engine.taking_up import half_done
 from etlctl.errors import CheckpointError, FatalError, ResumeRefused
 from etlctl.run import ProcessingMode
 from etlctl.sdk.context import ReadContext, WriteContext
-from etlctl.sdk.loader import CommitToken, Loader, Writer
+from etlctl.sdk.destinations import Destinations
+from etlctl.sdk.loader import CommitToken, Writer
 from etlctl.sdk.operation import Scope
 
 
@@ -34,7 +38,10 @@ class Beginning:
         position: What to read next; None: from the beginning.
         account: Counts up to batch ``seq``.
         replayed: Read from the beginning, and leave out the first ``seq`` batches: a step must see them again.
-        finished: Everything was published already; only the ledger did not know.
+        finished: Everything was published already, or some destinations have published and the others have all they
+            need: no more is read.
+        redo: Source records of the batches after ``seq`` that some of several destinations hold: they are cut alike.
+        router: Deals batches out to several destinations, when nothing is written.
     """
 
     writer: Writer | None
@@ -44,6 +51,8 @@ class Beginning:
     account: Mapping[str, Any] = field(default_factory=dict)
     replayed: bool = False
     finished: bool = False
+    redo: tuple[int, ...] = ()
+    router: Router | None = None
 
 
 class Opening:
@@ -73,12 +82,13 @@ class Opening:
         """
         settings = self._settings
         if settings.dry_run or settings.sink is not None:
-            return Beginning(None, position=settings.position)
+            return Beginning(None, position=settings.position, router=self._router())
         # Only a run that the ledger knows can be resumed, whatever is wrong with its source.
         claim = await self._journal.claim()
         await asyncio.to_thread(self._refuse_own_source)
         if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
             raise _edited(claim, claim.checkpoint.id)
+        await self._refuse_half_published(claim)
         writer = await self._open(claim, resume=claim.checkpoint is not None)
         try:
             return await self._found(claim, writer)
@@ -91,7 +101,7 @@ class Opening:
         with attributed("load"):
             token = await writer.committed()
         if token is not None and token.fence > claim.fence:
-            writer, claim = await self._with_newer_fence(claim, writer, token)
+            writer, claim, token = await self._with_newer_fence(claim, writer, token)
         if claim.checkpoint is None:
             self._refuse_half_done(token)
             return Beginning(writer, claim.fence, position=self._settings.position)
@@ -101,7 +111,8 @@ class Opening:
         self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
     ) -> Beginning:
         ours = self._known(claim, checkpoint, writer, token)
-        if ours is None or (not ours.seq and not ours.finished):
+        redo = writer.redo if isinstance(writer, Fanout) else ()
+        if ours is None or not (ours.seq or ours.finished or redo):
             await self._journal.clear(0)
             return Beginning(writer, claim.fence)
         if ours.finished:
@@ -114,8 +125,8 @@ class Opening:
             await self._journal.clear(0)
             return Beginning(writer, claim.fence)
         await self._journal.clear(ours.seq)
-        replayed = any(step.operation.remembers for step in self._plan.steps)
-        return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed)
+        replayed = bool(ours.seq) and any(step.operation.remembers for step in self._plan.steps)
+        return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed, redo=redo)
 
     def _known(
         self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
@@ -153,7 +164,26 @@ class Opening:
             step.operation.scope is Scope.batch for step in self._plan.steps
         )
 
+    def _router(self) -> Router | None:
+        loader = self._plan.loader
+        return Router(loader.items, self._ctx) if isinstance(loader, Destinations) else None
+
+    async def _refuse_half_published(self, claim: Claim) -> None:
+        """Of several destinations some may show what an unfinished run has loaded; opening the others would undo it."""
+        loader = self._plan.loader
+        if not isinstance(loader, Destinations):
+            return
+        with attributed("load"):
+            token = await half_done(loader, self._context(claim, resume=False))
+        if token is not None and not (claim.checkpoint is not None and token.run == claim.run_id):
+            self._refuse_half_done(token)
+
     async def _open(self, claim: Claim, *, resume: bool) -> Writer:
+        with attributed("load"):
+            self._writer = await opened(self._plan.loader, self._context(claim, resume=resume))
+        return self._writer
+
+    def _context(self, claim: Claim, *, resume: bool) -> WriteContext:
         settings = self._settings
         ctx = self._ctx.shared_with(
             WriteContext,
@@ -164,13 +194,13 @@ class Opening:
             resumable=settings.checkpoint_id is not None,
             fields=self._plan.fields,
             guard=self._plan.guard,
+            drift=self._journal.note_drift,
         )
-        loader: Loader = self._plan.loader
-        with attributed("load"):
-            self._writer = await loader.open(replace(ctx, run_id=claim.run_id))
-        return self._writer
+        return replace(ctx, run_id=claim.run_id)
 
-    async def _with_newer_fence(self, claim: Claim, writer: Writer, token: CommitToken) -> tuple[Writer, Claim]:
+    async def _with_newer_fence(
+        self, claim: Claim, writer: Writer, token: CommitToken
+    ) -> tuple[Writer, Claim, CommitToken | None]:
         """The destination knows a newer lease than the ledger: the ledger was replaced, or restored from a backup."""
         self._ctx.warn(
             f"the destination has seen lease {token.fence} of {token.stream}, the ledger only {claim.fence}: "
@@ -180,8 +210,7 @@ class Opening:
         claim = replace(claim, fence=await self._journal.raise_fence(token.fence + 1))
         writer = await self._open(claim, resume=claim.checkpoint is not None)
         with attributed("load"):
-            await writer.committed()
-        return writer, claim
+            return writer, claim, await writer.committed()
 
     async def _anew(self, claim: Claim, writer: Writer) -> Writer:
         """Open the destination again without what the attempt before had prepared and not published.
@@ -201,7 +230,10 @@ class Opening:
         if not written:
             return
         with attributed("extract"):
-            read = self._plan.extractor.places(self._plan.base_dir)
+            read = list(self._plan.extractor.places(self._plan.base_dir))
+        for step in self._plan.steps:
+            with attributed(step.name):
+                read += step.operation.places(self._plan.base_dir)
         for place in read:
             if any(place == target or target in place.parents for target in written):
                 raise FatalError(

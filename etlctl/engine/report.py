@@ -159,6 +159,8 @@ def _summary_lines(result: RunResult, dead_letters: Sequence[RuleSummary]) -> It
     yield ""
     yield from _labelled("wrote", _destinations(result))
     yield from _labelled("rejected", [f"{one.count:,} × {one.rule}" for one in dead_letters])
+    yield from _labelled("warned", [str(violation) for violation in result.violations])
+    yield from _labelled("checks", [str(check) for check in result.checks])
     yield from _labelled("report", [result.report] if result.report else [])
     yield from _labelled("next", next_commands(result))
 
@@ -182,6 +184,8 @@ def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def _destinations(result: RunResult) -> Sequence[str]:
+    if result.destinations and result.by_destination:
+        return [f"{one.name}: {one.records:,} records in {one.place or 'no place'}" for one in result.by_destination]
     if result.destinations:
         return result.destinations
     return ["nothing: this was a dry run" if result.dry_run else "nothing was published"]

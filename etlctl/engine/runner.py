@@ -22,6 +22,7 @@ from etlctl.engine.services import Services, StopRequest
 from etlctl.errors import ComponentError, EtlctlError, RunStopped
 from etlctl.run import Counts, ProcessingMode, RunResult, RunStatus
 from etlctl.sdk.context import ReadContext
+from etlctl.sdk.destinations import Destinations
 
 PARTIAL = 4
 CANCELED = 130
@@ -105,7 +106,7 @@ def _taken_up(claim: Claim, settings: RunSettings, base: RunResult) -> tuple[Run
 
 def _services(plan: RunPlan, settings: RunSettings, around: Surroundings, journal: Journal, now: datetime) -> Services:
     progress = ProgressReporter(around.progress, around.warn, around.clock)
-    names = ["extract", *(step.name for step in plan.steps), "load"]
+    names = ["extract", *(step.name for step in plan.steps), "load", *_destination_steps(plan)]
     memory = MemoryBudget(settings.max_memory_mb, progress.memory_mb)
     return Services(
         journal=journal,
@@ -117,6 +118,10 @@ def _services(plan: RunPlan, settings: RunSettings, around: Surroundings, journa
         ctx=_read_context(plan, settings, around, now, memory.chunk_bytes(settings.chunk_bytes)),
         ended=threading.Event(),
     )
+
+
+def _destination_steps(plan: RunPlan) -> list[str]:
+    return [item.step for item in plan.loader.items] if isinstance(plan.loader, Destinations) else []
 
 
 async def _outcome(
@@ -162,12 +167,15 @@ def _ended(base: RunResult, account: Account, around: Surroundings, *, status: R
         base,
         status=status,
         counts=account.counts,
-        steps=(account.extract, *account.steps, account.load),
+        steps=(account.extract, *account.steps, account.load, *account.destinations),
         batches=account.batches,
         ended_at=around.clock.now(),
         exit_code=exit_code,
         destinations=published.places if published else (),
         would_load=account.would_load,
+        by_destination=account.by_destination(),
+        violations=tuple(account.violations),
+        checks=tuple(account.checks),
     )
 
 

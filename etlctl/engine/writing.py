@@ -9,15 +9,16 @@ from etlctl.batch import Batch, Rejection
 from etlctl.engine.account import Account
 from etlctl.engine.attribution import attributed
 from etlctl.engine.cutter import Cut
+from etlctl.engine.fanout import Fanout
 from etlctl.engine.letters import LetterMaker
 from etlctl.engine.options import RunSettings
+from etlctl.engine.outlet import BATCH_FAILED
 from etlctl.engine.recovery import Beginning
 from etlctl.engine.services import Services
+from etlctl.engine.shares import Dealt, rehearsed
 from etlctl.errors import FatalError, ResumeRefused, RetryableError
 from etlctl.faults import fault
-from etlctl.sdk.loader import CommitToken, Writer
-
-_BATCH_FAILED = "load.batch_failed"
+from etlctl.sdk.loader import CommitToken, Receipt, Writer
 
 
 class WriteStage:
@@ -124,13 +125,10 @@ class WriteStage:
 
     async def _load(self, cut: Cut) -> None:
         if self._writer is None:
-            await self._keep(cut.batch.seq, cut.rejections, {})
-            if self._settings.sink is not None:
-                self._settings.sink(cut.batch)
-            self._account.add(cut, len(cut.batch), 0, dry=True)
+            await self._rehearse(cut)
             return
         before = self._account.to_dict()
-        tries = 0
+        tries, left_out = 0, False
 
         async def once() -> None:
             nonlocal tries
@@ -138,15 +136,34 @@ class WriteStage:
             if tries > 1:
                 self._account.restore(before)
                 await self._journal.clear(cut.batch.seq - 1)
+            self._account.failed_batches += left_out
             await self._write(cut, self._opened())
 
-        try:
-            await self._services.retrying.call(once, step="load", batch=cut.batch.seq)
-        except Exception as error:
-            if not self._may_give_up(cut, error):
-                raise
-            self._account.restore(before)
-            await self._give_up(cut, error)
+        while True:
+            try:
+                await self._services.retrying.call(once, step="load", batch=cut.batch.seq)
+            except Exception as error:
+                if not self._may_give_up(cut, error):
+                    raise
+                self._account.restore(before)
+                if isinstance(self._writer, Fanout):
+                    left_out = True
+                    self._leave_out(cut, error, self._writer)
+                    continue
+                await self._give_up(cut, error)
+            return
+
+    async def _rehearse(self, cut: Cut) -> None:
+        """Account for a batch that is not written."""
+        dealt, parts, router = None, dict[int, int](), self._beginning.router
+        await self._keep(cut.batch.seq, cut.rejections, parts)
+        if self._settings.sink is not None:
+            self._settings.sink(cut.batch)
+        if router is not None:
+            dealt = rehearsed(await self._services.ctx.run_cpu(router.route, cut.batch))
+            await self._keep(cut.batch.seq, [cut.from_source(one) for one in dealt.rejected], parts)
+        loaded, refused = (dealt.records, len(dealt.rejected)) if dealt is not None else (len(cut.batch), 0)
+        self._account.add(cut, loaded, refused, dry=True, dealt=dealt)
 
     async def _write(self, cut: Cut, writer: Writer) -> None:
         """Write and commit one batch. Records the destination refuses are dead letters before anything is committed."""
@@ -154,10 +171,11 @@ class WriteStage:
         await self._keep(seq, cut.rejections, parts)
         self._clean = False
         with attributed("load", seq):
-            receipt = await writer.write(cut.batch)
+            receipt = await _written(cut, writer)
         refused = cut.refused + [cut.from_source(rejection) for rejection in receipt.rejected]
         await self._keep(seq, refused, parts)
-        self._account.add(cut, receipt.records, len(refused), dry=False)
+        dealt = receipt if isinstance(receipt, Dealt) else None
+        self._account.add(cut, receipt.records, len(refused), dry=False, dealt=dealt)
         await self._commit(cut, writer, durable=receipt.durable)
 
     async def _commit(self, cut: Cut, writer: Writer, *, durable: bool) -> None:
@@ -169,6 +187,7 @@ class WriteStage:
             cut.batch.position,
             self._account.to_dict(),
         )
+        await self._journal.keep_drift()
         try:
             with attributed("load", cut.batch.seq):
                 committed = await writer.commit(token)
@@ -190,6 +209,11 @@ class WriteStage:
         # Of a writer that keeps what it has taken, the batch would be loaded and in the dead letters as well.
         return self._opened().undoes and cut.batch.encoded is None
 
+    def _leave_out(self, cut: Cut, error: Exception, writer: Fanout) -> None:
+        """Take the batch again without the destination that failed: only what was meant for it is lost to it."""
+        self._services.warn(f"batch {cut.batch.seq:,} failed for good and goes to the dead letters: {error}")
+        writer.give_up(cut.batch.seq, str(error) or type(error).__name__)
+
     async def _give_up(self, cut: Cut, error: Exception) -> None:
         seq, parts, writer = cut.batch.seq, dict[int, int](), self._opened()
         self._services.warn(f"batch {seq:,} failed for good and goes to the dead letters: {error}")
@@ -197,7 +221,7 @@ class WriteStage:
         await self._keep(seq, cut.rejections, parts)
         refused = list(cut.refused)
         for index in range(len(cut.batch)):
-            lost = Rejection(index, "load", "load", _BATCH_FAILED, str(error) or type(error).__name__, None)
+            lost = Rejection(index, "load", "load", BATCH_FAILED, str(error) or type(error).__name__, None)
             refused.append(cut.from_source(lost))
         await self._keep(seq, refused, parts)
         self._account.failed_batches += 1
@@ -215,6 +239,12 @@ class WriteStage:
         if self._writer is None:
             raise FatalError("there is no destination to write to")
         return self._writer
+
+
+async def _written(cut: Cut, writer: Writer) -> Receipt:
+    if isinstance(writer, Fanout):
+        return await writer.take(cut.batch, cut.counts.extracted)
+    return await writer.write(cut.batch)
 
 
 def _source_changed(how: str) -> ResumeRefused:

@@ -41,6 +41,22 @@ class Sequence(list[Any]):
         return self[0] if len(self) == 1 else self
 
 
+class Kept(Sequence):
+    """A sequence of one item that ``[]`` keeps an array."""
+
+    __slots__ = ()
+
+    def collapsed(self) -> Any:
+        """Return the sequence itself."""
+        return self or NOTHING
+
+
+class Whole(list[Any]):
+    """An array built by ``[…]`` as a step of a path: one item of the result, not many."""
+
+    __slots__ = ()
+
+
 class JsonataSyntaxError(EtlctlError):
     """An expression cannot be read.
 
@@ -48,11 +64,15 @@ class JsonataSyntaxError(EtlctlError):
         message: What is wrong.
         offset: 0-based offset of the offending token in the expression.
         code: JSONata's own code, such as ``S0203``; empty when there is none.
+
+    Attributes:
+        end: Offset of the first character after the offending token.
     """
 
     def __init__(self, message: str, offset: int, code: str = "") -> None:
         super().__init__(message)
         self.offset = offset
+        self.end = offset
         self.code = code
 
 
@@ -69,3 +89,14 @@ class JsonataError(EtlctlError):
         super().__init__(message)
         self.code = code
         self.offset = offset
+
+    def explained(self, expression: str) -> str:
+        """Return the message with JSONata's code and the line and column in the expression."""
+        where = ""
+        if self.offset is not None:
+            before = expression[: self.offset]
+            column = self.offset - before.rfind("\n")
+            line = before.count("\n") + 1
+            where = f"at line {line}, column {column}" if "\n" in expression.strip() else f"at column {column}"
+        marks = ", ".join(part for part in (self.code, where) if part)
+        return f"{self.message} ({marks})" if marks else self.message

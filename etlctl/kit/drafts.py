@@ -58,6 +58,26 @@ class Claim:
         return CAN_SEIZE and note.get("stream") == self.stream and isinstance(fence, int) and fence < self.fence
 
 
+def held_token(final: Path, stream: str) -> Mapping[str, Any] | None:
+    """Return the commit token of a stream's unfinished run, if there is one; nothing is locked or changed.
+
+    It is visible when the run has published, and only nobody has been told yet.
+
+    Args:
+        final: The destination.
+        stream: Contract and parameter set.
+    """
+    root, key = _root_of(final), Claim("", stream).key
+    homes = [home for kind in (_WORK, _FROM) for home in sorted(root.glob(f"{kind}{key}-*"))]
+    for home in homes:
+        with suppress(FatalError):  # whoever opens the destination says so better
+            if (step := Publication(final, home).peek()) is not None:
+                return {**step["token"], "visible": True}
+            if (body := read_sealed(home / _TOKEN)) is not None:
+                return {**body["token"], "visible": False}
+    return None
+
+
 class Draft:
     """The hidden folder of one destination, locked for one run.
 
@@ -79,7 +99,7 @@ class Draft:
 
     def __init__(self, final: Path, claim: Claim, manifest: Path | None = None) -> None:
         self.final = final
-        self.root = final.parent / f".{final.name}.etlctl"
+        self.root = _root_of(final)
         self.held: Mapping[str, Any] | None = None
         self.published: Step | None = None
         self.newer: Mapping[str, Any] | None = None
@@ -269,6 +289,10 @@ class Draft:
             return self.final.stat().st_ino
         except FileNotFoundError:
             return None
+
+
+def _root_of(final: Path) -> Path:
+    return final.parent / f".{final.name}.etlctl"
 
 
 def _remove(path: Path) -> None:

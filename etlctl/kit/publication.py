@@ -123,6 +123,18 @@ class Publication:
             self._undo()
             raise
 
+    def peek(self) -> Step | None:
+        """Return the journal when all of it is published now, as ``settle`` would; nothing is changed."""
+        step = read_sealed(self._home / _JOURNAL)
+        if step is None:
+            return None
+        if step["do"] == "append":
+            return step if step.get("done") else None
+        if step["do"] == "add":
+            left = [name for name in step["names"] if (self._home / step["made"] / name).exists()]
+            return None if left or (self._home / MANIFEST).exists() else step
+        return None if self._inode(step["made"]) == step["inode"] else step
+
     def settle(self, *, forward: bool, live: bool = False) -> Step | None:
         """Bring a publication that a dead or failed run had begun to an end.
 

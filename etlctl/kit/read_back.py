@@ -60,6 +60,13 @@ class Written:
                 found.update(f"unreadable: {one.raw}" for one in chunk.unreadable)
         return found
 
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """Yield every record; what cannot be read is a record with the field ``unreadable``."""
+        for path in self._files():
+            for chunk in self._chunks(path):
+                yield from frame_to_rows(chunk.frame) if chunk.frame is not None else chunk.records or []
+                yield from ({"unreadable": one.raw} for one in chunk.unreadable)
+
     def _files(self) -> list[Path]:
         if self.path.is_dir():
             return sorted(self.path.glob(f"part-*{self.extension}"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from etlctl.checkpoint import Checkpoint
 from etlctl.engine.options import Claim
 from etlctl.errors import CheckpointError, FencedError, NotInLedgerError, StateError
+from etlctl.quality import Drift, PastRun
 from etlctl.redact import Redactor
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
@@ -142,9 +143,17 @@ class RunKeeper:
         )
         self._recording().save_checkpoint(self._checkpoint)
 
+    def history(self, limit: int) -> Sequence[PastRun]:
+        """Return the runs of the stream that finished before, the newest first."""
+        return self._opened().history(self._contract.stream, limit)
+
     def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
         """Record tries that failed."""
         self._recording().add_attempts(attempts)
+
+    def add_drift(self, found: Sequence[Drift]) -> None:
+        """Record what differs between the records and the destination."""
+        self._recording().add_drift(found)
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Record how far the run is."""
@@ -294,4 +303,4 @@ def _differing(old: object, new: object) -> tuple[str, ...]:
     """Return the parts of the contract whose hashes differ."""
     before, after = dict(old), dict(new)  # type: ignore[call-overload]
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    return tuple(name if name.endswith(".py") else f"{name}.yaml" for name in changed)
+    return tuple(name if "." in name else f"{name}.yaml" for name in changed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,18 @@ from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
 from etlctl.errors import CheckpointError, NotInLedgerError
 from etlctl.orchestrator.keeper import RunKeeper
-from etlctl.orchestrator.preview_ledger import PreviewLedger
 from etlctl.orchestrator.run_options import RunOptions
 from etlctl.run import DeadLetter, ETLProgress, ProcessingMode, RunResult
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from etlctl.batch import Batch, Record
+    from etlctl.batch import Record
     from etlctl.catalog.workspace import Workspace
     from etlctl.contract.model import Contract
     from etlctl.orchestrator.multiple import MultipleResult
     from etlctl.orchestrator.resuming import Resumption
+    from etlctl.orchestrator.tryout import Tried
 
 ProgressCallback = Callable[[ETLProgress], object]
 
@@ -89,6 +88,7 @@ class ETLOrchestrator:
         accept_changes: bool = False,
         max_retries: int | None = None,
         error_threshold: float | None = None,
+        workers: int | None = None,
         trigger: str = "manual",
         lost_ledger: bool = False,
         stop: StopRequest | None = None,
@@ -112,6 +112,7 @@ class ETLOrchestrator:
             accept_changes: Resume although the contract was edited since.
             max_retries: How often a batch that failed is tried again; None: what the contract says.
             error_threshold: Share of batches that may fail for good, 0 to 1; None: what the contract says.
+            workers: Processes that run the steps that see one record at a time; None: what the contract says.
             trigger: What started the run, for the ledger.
             lost_ledger: Resume a run that nobody knows but the destination, by its commit token.
             stop: Asks the run to stop once the batch in hand is safe.
@@ -139,6 +140,7 @@ class ETLOrchestrator:
             accept_changes=accept_changes,
             max_retries=max_retries,
             error_threshold=error_threshold,
+            workers=workers,
             trigger=trigger,
             lost_ledger=lost_ledger,
         )
@@ -235,26 +237,35 @@ class ETLOrchestrator:
         timing = {"at_once": batch_size, "delay": delay_between_runs, "stop": stop, "ended": ended}
         return await run_multiple(self.run, given, run_options, warn=self._warn, **timing)
 
-    async def preview(self, *, sample: int = 1000) -> tuple[list[Record], list[DeadLetter], RunResult]:
+    async def preview(
+        self, *, sample: int = 1000, run_date: date | str | None = None
+    ) -> tuple[list[Record], list[DeadLetter], RunResult]:
         """Read and transform the first source records without writing anything, the ledger included.
 
         Args:
             sample: Source records to read.
+            run_date: The date the run would be for.
 
         Returns:
             The records that would be loaded, those that would be rejected, and the account.
         """
-        contract, _ = self._load(None, {"max_records": sample})
-        records: list[Record] = []
-        rejected: list[DeadLetter] = []
+        tried = await self.follow(0, sample=sample, run_date=run_date)
+        return tried.records, tried.rejected, tried.result
 
-        def take(batch: Batch) -> None:
-            records.extend(batch.to_rows())
+    async def follow(self, records: int, *, sample: int = 1000, run_date: date | str | None = None) -> Tried:
+        """Preview, and follow the first source records from step to step.
 
-        settings = RunOptions(dry_run=True).settings(contract, None, self._max_memory_mb, self._environ)
-        around = Surroundings(open_ledger=lambda: PreviewLedger(rejected), warn=self._warn)
-        result = await execute(contract, replace(settings, sink=take), around)
-        return records, rejected, result
+        Args:
+            records: Source records to follow.
+            sample: Source records to read.
+            run_date: The date the run would be for.
+        """
+        from etlctl.orchestrator.tryout import try_out  # noqa: PLC0415
+
+        options = RunOptions(dry_run=True, max_records=sample, run_date=run_date)
+        contract, _ = self._load(options.given_params, options.overrides)
+        settings = options.settings(contract, None, self._max_memory_mb, self._environ)
+        return await try_out(contract, settings, warn=self._warn, clock=self._clock, follow=records)
 
     def _checkpointed(self, options: RunOptions) -> Resumption | None:
         """Return what to resume; without ``resume`` make sure that the checkpoint id is free."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from etlctl.engine.options import Claim
+from etlctl.quality import Drift, PastRun
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
 
@@ -45,7 +46,14 @@ class PreviewLedger:
     def save_checkpoint(self, token: CommitToken, error: str | None = None) -> None:
         """Nothing to record."""
 
+    def history(self, limit: int) -> Sequence[PastRun]:  # noqa: ARG002
+        """Nothing to compare with."""
+        return ()
+
     def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
+        """Nothing to record."""
+
+    def add_drift(self, found: Sequence[Drift]) -> None:
         """Nothing to record."""
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:

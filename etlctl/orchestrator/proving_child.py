@@ -27,6 +27,8 @@ from etlctl.clock import SystemClock
 from etlctl.errors import EtlctlError, NotInLedgerError
 from etlctl.orchestrator.orchestrator import ETLOrchestrator
 from etlctl.run import ETLProgress, RunResult
+from etlctl.sdk.destinations import Destinations
+from etlctl.sdk.loader import Loader
 
 if TYPE_CHECKING:
     from etlctl.catalog.workspace import Workspace
@@ -112,7 +114,12 @@ class _Attempt(ETLOrchestrator):
 
 def _in_scratch(contract: Contract, order: Mapping[str, Any]) -> Contract:
     """Return the contract with everything that it would write inside the folder of the attempt."""
-    loader = type(contract.loader).model_validate_json(order["loader"])
+    real = contract.loader
+    loader: Loader = (
+        real.unpacked(order["loader"])
+        if isinstance(real, Destinations)
+        else type(real).model_validate_json(order["loader"])
+    )
     envelope, load = contract.envelope, contract.load_envelope
     checkpoint = envelope.checkpoint.model_copy(update={"interval": order["interval"]})
     guard = load.replace_guard.model_copy(update={"max_shrink_percent": None})  # some of the records only

@@ -14,6 +14,7 @@ from etlctl.orchestrator.proof import NotProvable, ProofSettings
 from etlctl.orchestrator.proving_child import OUTPUT, PROGRESS
 from etlctl.orchestrator.proving_evidence import DESTINATION, Evidence, gather
 from etlctl.sdk.context import WriteContext
+from etlctl.sdk.destinations import Destinations
 
 if TYPE_CHECKING:
     from etlctl.contract.model import Contract
@@ -105,7 +106,7 @@ class Stage:
             "batch_size": batch_size,
             "max_records": self.limit,
             "interval": interval,
-            "loader": loader.model_dump_json(),
+            "loader": loader.packed() if isinstance(loader, Destinations) else loader.model_dump_json(),
             "folder": str(folder),
             "now": self.now.isoformat(),
             "resume": False,

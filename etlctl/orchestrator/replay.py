@@ -22,6 +22,7 @@ from etlctl.orchestrator import replay_book as book
 from etlctl.orchestrator.keeper import RunKeeper
 from etlctl.orchestrator.replay_book import Settled, Wanted
 from etlctl.orchestrator.replay_fitness import Unfit, told
+from etlctl.orchestrator.replay_masked import plain_record
 from etlctl.orchestrator.replay_plan import Job, Outcome, Planner, Replayed
 from etlctl.orchestrator.replay_source import LetterSource
 from etlctl.orchestrator.replay_text import REPLAY, Selection
@@ -131,7 +132,8 @@ class Replayer:
         run, resumes = job.letters.run, job.resumes
         known = self._settled.get(book.base_stream(run), frozenset())
         ids = [group[0].id for group in job.groups]
-        source = LetterSource.of([group[0].raw for group in job.groups], ids, lambda: self._recheck(job, known))
+        records = [plain_record(group[0].raw) for group in job.groups]
+        source = LetterSource.of(records, ids, lambda: self._recheck(job, known))
         contract = replace(contract, extractor=source)
         run_id = resumes.run_id if resumes is not None else new_id("run")
         at_least_once = contract.loader.delivery() is Delivery.at_least_once

@@ -13,6 +13,7 @@ from etlctl.errors import CheckpointError, NotInLedgerError, StateError
 from etlctl.orchestrator.replay_fitness import multiplied_before
 from etlctl.orchestrator.replay_text import REPLAY, Place, Selection
 from etlctl.run import DeadLetter, RunStatus
+from etlctl.sdk.destinations import STEP
 
 if TYPE_CHECKING:
     from etlctl.state.ledger import Ledger
@@ -209,7 +210,10 @@ def settle(ledger: Ledger, replay: RunRecord) -> Settled:
     steps = ledger.steps(replay.run_id)
     # A replay is one batch, so that the ordinals of its letters count its source records.
     again = {index: group for (_, index), group in rejected.by_place.items()}
-    partly = any(multiplied_before(letter, steps) for group in again.values() for letter in group)
+    # A record that some of several destinations have refused again is in the others now.
+    partly = any(
+        multiplied_before(letter, steps) or letter.step.startswith(STEP) for group in again.values() for letter in group
+    )
     done: list[DeadLetter] = []
     left: list[DeadLetter] = []
     for index, group in enumerate(groups):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etlctl.errors import EtlctlError, StateError
 from etlctl.redact import MASK
 from etlctl.run import DeadLetter, RunStatus, StepCounts
+from etlctl.sdk.destinations import STEP, Destinations
 from etlctl.sdk.loader import Loader
 from etlctl.sdk.operation import Scope
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 _KEYED = {"upsert", "update", "delete"}
 _WHOLE_BATCH = "load.batch_failed"
-_UNIQUE = "check.unique"
+_LOAD = "load"
+_UNIQUE = frozenset({"check.unique", "dedupe.duplicate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,39 @@ class Unfit:
     help: str
 
 
+def target_of(group: Iterable[DeadLetter]) -> frozenset[str]:
+    """Return the destinations, of several, that a source record is still missing in; empty: it is missing everywhere.
+
+    Args:
+        group: All dead letters of the source record. A record that only destinations have refused is in the others.
+    """
+    letters = list(group)
+    still_open = [letter for letter in letters if letter.status == "open"] or letters
+    if any(letter.stage != "load" or not letter.step.startswith(STEP) for letter in letters):
+        return frozenset()
+    return frozenset(letter.step.removeprefix(STEP) for letter in still_open)
+
+
+def narrowed(loader: Loader, names: frozenset[str]) -> Loader:
+    """Return the loader for the destinations that are meant.
+
+    Raises:
+        StateError: One of them is not in the contract any more.
+    """
+    if not names:
+        return loader
+    if not isinstance(loader, Destinations):
+        raise StateError(
+            f"the contract has one destination now, and {', '.join(sorted(names))} was one of several",
+            help="bring the list back, or discard the dead letters",
+        )
+    return loader.only(names)
+
+
 def is_keyed(loader: Loader) -> bool:
     """Tell whether writing the same record twice is the same as writing it once: records are found by their key."""
+    if isinstance(loader, Destinations):
+        return all(is_keyed(item.loader) for item in loader.items)
     given: Mapping[str, Any] = dict(loader)
     return bool(given.get("primary_key")) and (given.get("write_method") or given.get("write_mode")) in _KEYED
 
@@ -54,7 +87,7 @@ def multiplied_before(letter: DeadLetter, steps: Iterable[StepCounts]) -> str | 
     if letter.rule == _WHOLE_BATCH:
         return None  # nothing of its batch is loaded
     for step in steps:
-        if step.name == letter.step:
+        if step.name in {letter.step, _LOAD}:  # copies for several destinations are told apart by them
             return None
         if step.added:
             return step.name
@@ -75,10 +108,11 @@ def unfit_letter(letter: DeadLetter) -> Unfit | None:
             "a secret was masked in it: it is no longer the record that the source gave",
             "run the contract again on its source, or discard it",
         )
-    if letter.rule == _UNIQUE:
+    if letter.rule in _UNIQUE:
         return Unfit(
             letter,
-            "another record of its run had the same value of a unique field, and a replay does not see that one",
+            "another record of its run had the same key, or the same value of a unique field, and a replay does not "
+            "see that one",
             "correct it at the source and run the contract again, or discard it",
         )
     return None
@@ -99,13 +133,16 @@ def unfit_run(run: RunRecord) -> tuple[str, str] | None:
     )
 
 
-def additive_loader(contract: Contract, run: RunRecord, later: Sequence[RunRecord]) -> Loader:
+def additive_loader(
+    contract: Contract, run: RunRecord, later: Sequence[RunRecord], names: frozenset[str] = frozenset()
+) -> Loader:
     """Return the loader that adds the records of a replay; all of a run's letters need it.
 
     Args:
         contract: The contract as it is today.
         run: The run whose letters are replayed.
         later: Runs of its stream that finished after it.
+        names: The destinations that are meant, of several; empty: all.
 
     Raises:
         EtlctlError: Single records cannot be run through this contract, or cannot be added to what it has loaded.
@@ -122,8 +159,9 @@ def additive_loader(contract: Contract, run: RunRecord, later: Sequence[RunRecor
                 "through it",
                 help="correct the contract or the source and run it again, or discard the dead letters",
             )
-    loader = contract.loader.additive()
-    if loader != contract.loader and later:
+    meant = narrowed(contract.loader, names)
+    loader = meant.additive()
+    if loader != meant and later:
         raise StateError(
             f"run {later[0].run_id} has replaced what {run.run_id} loaded: its dead letters are history",
             help="discard them: etlctl dead-letters discard --run " + run.run_id,

@@ -5,7 +5,7 @@ All functions block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,10 +21,12 @@ from etlctl.orchestrator.replay_fitness import (
     check_params,
     is_keyed,
     multiplied_before,
+    target_of,
     unfit_letter,
     unfit_run,
 )
-from etlctl.orchestrator.replay_text import REPLAY, Selection
+from etlctl.orchestrator.replay_masked import after_masks, masked_fields, unfit_mask
+from etlctl.orchestrator.replay_text import REPLAY, Place, Selection
 from etlctl.run import DeadLetter, RunResult, StepCounts
 
 if TYPE_CHECKING:
@@ -106,6 +108,12 @@ class Job:
         """The letters of each source record."""
         return self.letters.of(self.selection)
 
+    @property
+    def target(self) -> frozenset[str]:
+        """The destinations the records are missing in; empty: all."""
+        targets = {target_of(group) for group in self.groups}
+        return next(iter(targets)) if len(targets) == 1 else frozenset()
+
     def outcome(self, **more: Any) -> Replayed:
         """Return how the replay went; ``more`` are further attributes."""
         run, groups = self.letters.run, self.groups
@@ -184,8 +192,7 @@ class Planner:
                 if why is not None:
                     unfit += [Unfit(letter, *why) for letter in letters]
                     continue
-                selection = Selection.of(run_id, ((letter.seq, letter.index) for letter in letters))
-                jobs.append(Job(letters=book.letters_of(ledger, run), selection=selection))
+                jobs += _by_target(book.letters_of(ledger, run), ((letter.seq, letter.index) for letter in letters))
         return jobs, unfit
 
     def prepared(self, job: Job) -> tuple[Contract, Job, list[Unfit]]:
@@ -200,11 +207,13 @@ class Planner:
             steps = ledger.steps(run.run_id)
             later = book.later_runs(ledger, run)
         contract = self._contract(run, began)
-        loader = additive_loader(contract, run, later)
+        loader = additive_loader(contract, run, later, job.target)
         unfit: list[Unfit] = []
         fit = []
+        masked = masked_fields(job.groups[0][0].raw) if job.groups else ()
         for place, group in zip(job.selection.places, job.groups, strict=True):
-            found = [one for one in map(unfit_letter, group) if one is not None]
+            why = (unfit_mask(letter, masked, contract.steps) or unfit_letter(letter) for letter in group)
+            found = [one for one in why if one is not None]
             if not found and not is_keyed(loader):
                 found = _partly_loaded(group, steps)
             if found and job.resumes is None:
@@ -214,6 +223,7 @@ class Planner:
         selection = Selection.of(run.run_id, fit)
         changed = replace(
             contract,
+            steps=after_masks(contract.steps, masked),
             loader=loader,
             stream=book.base_stream(run) + REPLAY,
             params={**contract.params, REPLAY: str(selection)},
@@ -242,6 +252,16 @@ class Planner:
             f"the contract of run {run.run_id} is not at {run.contract_path or 'any known place'} any more",
             help="say where it is now: etlctl dead-letters replay … --contract-path contracts/…",
         )
+
+
+def _by_target(letters: Letters, places: Iterable[Place]) -> list[Job]:
+    """Return one job for the records that are missing in the same destinations."""
+    chosen: dict[frozenset[str], list[Place]] = {}
+    for place in dict.fromkeys(places):
+        chosen.setdefault(target_of(letters.by_place[place]), []).append(place)
+    run_id = letters.run.run_id
+    ordered = sorted(chosen.items(), key=lambda one: sorted(one[0]))
+    return [Job(letters=letters, selection=Selection.of(run_id, mine)) for _, mine in ordered]
 
 
 def _partly_loaded(group: Sequence[DeadLetter], steps: Sequence[StepCounts]) -> list[Unfit]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from etlctl.engine.options import Recovery, RunSettings
+from etlctl.engine.options import ContractReference, Recovery, RunSettings
+from etlctl.errors import ContractError
 from etlctl.ids import new_id
 from etlctl.run import ProcessingMode
 
@@ -40,6 +41,7 @@ class RunOptions:
     accept_changes: bool = False
     max_retries: int | None = None
     error_threshold: float | None = None
+    workers: int | None = None
     trigger: str = "manual"
 
     @property
@@ -93,6 +95,10 @@ class RunOptions:
         resumable = envelope.checkpoint.enabled and not self.dry_run
         own = run_id or new_id("run")
         return RunSettings(
+            workers=self._workers(contract),
+            reference=ContractReference(
+                path=contract.path.absolute(), params=contract.params, hashes=contract.part_hashes
+            ),
             run_id=own,
             mode=envelope.processing_mode,
             batch_size=envelope.batch_size,
@@ -111,6 +117,18 @@ class RunOptions:
             commit_interval=envelope.checkpoint.interval,
             environ=environ,
         )
+
+    def _workers(self, contract: Contract) -> int:
+        """Return how many processes run the steps; what is only tried out needs none unless asked for.
+
+        Raises:
+            ContractError: So many cannot be.
+        """
+        if self.workers is not None and self.workers < 1:
+            raise ContractError(f"workers must be at least 1, not {self.workers}", help="1 is the run's own process")
+        if self.workers is not None:
+            return self.workers
+        return 1 if self.dry_run else contract.transform_envelope.workers
 
 
 def default_run_key(params: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ A component is one class in one file; the file name is its ``type``::
 from etlctl.batch import Batch, Encoded, Position, Record, Rejection
 from etlctl.errors import FatalError, MissingExtraError, RecordRejected, RetryableError, SourceUnavailable
 from etlctl.sdk.component import Component, Example
-from etlctl.sdk.context import Context, ReadContext, StepContext, WriteContext
+from etlctl.sdk.context import ConclusionContext, Context, ReadContext, StepContext, WriteContext
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.fields import FieldProblem, FieldSet
 from etlctl.sdk.loader import CommitToken, Delivery, Encoder, Loader, Published, Receipt, Writer
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "CommitToken",
     "Component",
+    "ConclusionContext",
     "Context",
     "Delivery",
     "Encoded",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from etlctl.batch import Position
+from etlctl.quality import Drift, PastRun
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 
 P = ParamSpec("P")
@@ -86,9 +87,26 @@ class StepContext(Context):
 
     Attributes:
         step: Name of the place in the contract, such as ``transform.convert``.
+        whole: Steps that see a whole batch see the whole data set (full mode); otherwise one batch at a time.
     """
 
     step: str = "transform"
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConclusionContext(Context):
+    """What an operation gets to know when all records have passed and nothing is published yet.
+
+    Attributes:
+        step: Name of the place in the contract.
+        records: Records that came out of the step, over all attempts of the run.
+        past: The newest runs of the stream that finished before, as many as ``looks_back`` asks for.
+    """
+
+    step: str = "check"
+    records: int = 0
+    past: Sequence[PastRun] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +124,7 @@ class WriteContext(Context):
         fields: The declared fields of the records to load, in order; empty when none are declared.
         guard: Keeps a replace from emptying or shrinking what is there.
         dry_run: Nothing may be written.
+        drift: Told of every difference between the records and the destination; the ledger keeps it.
     """
 
     step: str = "load"
@@ -117,3 +136,4 @@ class WriteContext(Context):
     fields: Mapping[str, DeclaredField] = field(default_factory=dict)
     guard: ReplaceGuard = field(default_factory=ReplaceGuard)
     dry_run: bool = False
+    drift: Callable[[Drift], None] = field(default=lambda _drift: None)

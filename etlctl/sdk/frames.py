@@ -61,6 +61,9 @@ class FramePlan:
     Attributes:
         lazy: The plan so far, hidden columns included.
         schema: Visible columns and their types, in order.
+        exact: It matters to a step whether a field is missing or null, and a number an integer or a float: records
+            that the rows form decides must fit the columns as they are.
+        mixed: Columns of floats that the rows form makes integers where they are whole; no step comes after that.
     """
 
     def __init__(self, frame: pl.DataFrame) -> None:
@@ -71,6 +74,8 @@ class FramePlan:
         suspects = pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True).alias(SUSPECT)
         self.lazy: pl.LazyFrame = frame.with_columns(_in_pieces_of(frame, ordinals, suspects)).lazy()
         self.guarded = False
+        self.exact = False
+        self.mixed: frozenset[str] = frozenset()
 
     def suspect(self, *conditions: pl.Expr) -> None:
         """Mark rows for which any condition is true; null counts as false. Conditions see the columns as they are."""

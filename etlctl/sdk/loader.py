@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from etlctl.batch import Batch, Encoded, Position, Record, Rejection
 from etlctl.errors import FatalError
 from etlctl.sdk.component import Component
 from etlctl.sdk.context import WriteContext
+from etlctl.sdk.stored import Stored
 
 
 class Delivery(StrEnum):
@@ -106,6 +108,12 @@ class Writer(ABC):
     undoes: ClassVar[bool] = True
     """A batch whose ``write`` failed leaves nothing behind, so that it may be left out; else it must be repeated."""
 
+    puts_off: ClassVar[bool] = False
+    """``commit`` is put off as ``WriteContext.commit_interval`` says, unless it shall be ``now``: it is slow.
+
+    Only for writers whose rows cannot be seen before ``finish``.
+    """
+
     async def committed(self) -> CommitToken | None:
         """Return the token the destination holds for this stream, whichever run wrote it, or None.
 
@@ -152,6 +160,16 @@ class Writer(ABC):
         """
         return False
 
+    async def check(self) -> None:  # noqa: B027 - most writers replace nothing
+        """Raise what ``finish`` would raise for the replace guard, without publishing anything.
+
+        Called before ``finish`` where several destinations are published one after another, so that none of them is
+        when one must not be.
+
+        Raises:
+            LimitError: The replace guard refuses it.
+        """
+
     @abstractmethod
     async def finish(self) -> Published:
         """Publish everything that was written, marking the token as finished in the same step.
@@ -189,6 +207,22 @@ class Loader(Component):
             FatalError: It cannot be written (no permission, no such table, an impossible option).
         """
 
+    def identity(self, base_dir: Path) -> tuple[str, ...] | None:
+        """Return what no two destinations of a run may share, such as file and table; None when that cannot be told.
+
+        Args:
+            base_dir: Folder that relative paths start at.
+        """
+        return tuple(map(str, self.places(base_dir))) or None
+
+    async def held(self, ctx: WriteContext) -> CommitToken | None:  # noqa: ARG002
+        """Return the commit token of the context's stream, whichever run wrote it, without changing anything.
+
+        ``open`` for a new run undoes what an unfinished one has prepared. With several destinations, this tells before
+        that whether a part of it can be seen already.
+        """
+        return None
+
     def additive(self) -> Loader:
         """Return the loader that adds to what this one writes, for records that come later (replayed dead letters).
 
@@ -216,3 +250,17 @@ class Loader(Component):
             FatalError: The destination cannot be read back.
         """
         raise FatalError(f"what {type(self).__name__} writes cannot be read back")
+
+    async def stored(self, ctx: WriteContext) -> Stored:
+        """Return what the destination holds now, to compare it with what a run would leave; by default its contents.
+
+        Raises:
+            FatalError: The destination cannot be read back.
+        """
+        found = await self.contents(ctx)
+        return Stored(bool(found), lambda: map(_record_of, found.elements()))
+
+
+def _record_of(text: str) -> Mapping[str, Any]:
+    record = json.loads(text)
+    return record if isinstance(record, dict) else {"record": record}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from etlctl.quality import CheckResult
 from etlctl.sdk.component import Component
-from etlctl.sdk.context import StepContext
+from etlctl.sdk.context import ConclusionContext, StepContext
 from etlctl.sdk.fields import FieldSet
 from etlctl.sdk.rows import RowSlice
 
@@ -41,6 +43,9 @@ class Operation(Component):
     remembers: ClassVar[bool] = False
     """What the operation does with a record depends on those before it; a resumed run shows it those again."""
 
+    concludes: ClassVar[bool] = False
+    """The operation has a word on the run as a whole: ``conclude`` is called before anything is published."""
+
     map_order: ClassVar[int | None] = None
     """Place in the map form of ``transform:`` (1 first); None: not allowed there."""
 
@@ -58,6 +63,14 @@ class Operation(Component):
         """What the operation must see at once."""
         return Scope.record
 
+    def frame_reason(self) -> str | None:
+        """Return why the operation, with the options it has, works on rows only; None when it has a frame form.
+
+        Told from the options alone. The engine asks for every chunk, so the answer must be cheap; one that depends on
+        options overrides this, and a batch it cannot handle after all raises ``FrameUnsupported``.
+        """
+        return None if self.has_frame else f"{type(self).__module__.rpartition('.')[2]} works on rows"
+
     def fresh(self) -> Operation:
         """Return the operation to use for one run; one that remembers things returns a new copy of itself."""
         return self
@@ -69,6 +82,31 @@ class Operation(Component):
             base_dir: The contract's folder.
         """
         return ()
+
+    async def prepare(self, ctx: StepContext) -> None:  # noqa: ARG002
+        """Get ready before the first record: read tables, look things up. Called once per attempt of a run.
+
+        Raises:
+            RetryableError: Trying again may help.
+            FatalError: The operation cannot work.
+        """
+        return
+
+    @property
+    def by_batch(self) -> bool:
+        """The contract says itself that a batch-scoped step looks at one batch at a time: nothing to warn about."""
+        return False
+
+    def looks_back(self) -> int:
+        """Return how many runs before this one ``conclude`` wants to compare with."""
+        return 0
+
+    def conclude(self, ctx: ConclusionContext) -> Sequence[CheckResult]:  # noqa: ARG002
+        """Judge the run, now that all records have passed; a check that fails keeps it from publishing."""
+        return ()
+
+    def close(self) -> None:
+        """Let go of what it holds (threads, processes, files). Called once when an attempt of a run is over."""
 
     @abstractmethod
     def rows(self, rows: RowSlice, ctx: StepContext) -> None:

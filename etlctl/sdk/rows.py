@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from etlctl.batch import Record
-from etlctl.errors import RecordRejected
+from etlctl.errors import RecordFailed, RecordRejected
+from etlctl.quality import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class RowSlice:
         records: The records, in order.
         indexes: For each record the 0-based ordinal of its source record in the batch.
         rejections: Refused records, in order of refusal.
+        warned: Rules that records broke which go on nevertheless.
         filtered: Source ordinals of records dropped on purpose.
         added: Source ordinals of records that came in addition, one entry each.
     """
@@ -41,6 +43,7 @@ class RowSlice:
     rejections: list[RowRejection] = field(default_factory=list)
     filtered: list[int] = field(default_factory=list)
     added: list[int] = field(default_factory=list)
+    warned: list[RowRejection] = field(default_factory=list)
     _marks: dict[int, list[Record] | None] = field(default_factory=dict)
 
     def reject(self, position: int, rule: str, message: str, *, field: str | None = None) -> None:
@@ -51,6 +54,28 @@ class RowSlice:
     def reject_error(self, position: int, error: RecordRejected) -> None:
         """Refuse ``records[position]`` for an error that names rule, message and field."""
         self.reject(position, error.rule, error.message, field=error.field)
+
+    def violate(self, position: int, action: Action, rule: str, message: str, *, field: str | None = None) -> None:
+        """Do with ``records[position]``, which breaks a rule, what is to be done.
+
+        Args:
+            position: Its place in the slice.
+            action: ``reject`` it, ``drop`` it, ``warn`` and let it go on, or ``fail``: end the run.
+            rule: Stable dotted name.
+            message: Which value broke which rule.
+            field: The field concerned, if one.
+
+        Raises:
+            RecordFailed: It is to end the run.
+        """
+        if action == "fail":
+            raise RecordFailed(self.indexes[position], rule, message)
+        if action == "drop":
+            self.drop(position)
+        elif action == "warn":
+            self.warned.append(RowRejection(self.indexes[position], rule, message, field))
+        else:
+            self.reject(position, rule, message, field=field)
 
     def drop(self, position: int) -> None:
         """Drop ``records[position]`` on purpose; it counts as filtered."""

@@ -13,6 +13,7 @@ from etlctl.redact import Redactor
 from etlctl.state.checkpoint_rows import CheckpointRows
 from etlctl.state.claims import Claims
 from etlctl.state.cursors import Cursors
+from etlctl.state.drift_book import DriftBook
 from etlctl.state.lease import LEASE_SECONDS
 from etlctl.state.leases import Leases
 from etlctl.state.letter_book import LetterBook
@@ -65,7 +66,7 @@ def open_ledger(
     return Ledger(store, redactor=redactor, clock=clock)
 
 
-class Ledger(RunBook, LetterBook, Claims, Leases, CheckpointRows, Cursors):
+class Ledger(RunBook, LetterBook, Claims, Leases, CheckpointRows, Cursors, DriftBook):
     """All that is known of runs, in the state store. Close it, or use it as a context manager.
 
     Args:

@@ -149,6 +149,21 @@ NEW_STORE = (
     )
     """,
     """
+    CREATE TABLE IF NOT EXISTS etlctl_drift (
+        run_id TEXT NOT NULL,
+        destination TEXT NOT NULL,
+        field TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        contract TEXT NOT NULL,
+        stream TEXT NOT NULL,
+        action TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        found_at DATETIME NOT NULL,
+        CONSTRAINT pk_etlctl_drift PRIMARY KEY (run_id, destination, field, kind)
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS ix_etlctl_drift_contract_found_at ON etlctl_drift (contract, found_at)",
+    """
     CREATE TABLE IF NOT EXISTS etlctl_version (
         version_num VARCHAR(32) NOT NULL,
         CONSTRAINT etlctl_version_pkc PRIMARY KEY (version_num)

@@ -11,6 +11,7 @@ from etlctl.state.column_values import json_text
 from etlctl.state.payload import mask
 
 _WORDED = ("contract", "error", "error_help", "report", "run_key", "failed_step")
+_SAID = ("rule", "name", "field", "message", "location")
 _DERIVED = ("success", "records", "duration_seconds", "resume_command")
 
 
@@ -24,8 +25,16 @@ def result_text(result: RunResult, redactor: Redactor) -> str:
         kept[name] = mask(kept[name], redactor)
     kept["params"] = mask(kept["params"], redactor)
     kept["destinations"] = mask(kept["destinations"], redactor)
-    kept["steps"] = [{**step, "name": redactor.text(step["name"])} for step in kept["steps"]]
+    kept["by_destination"] = [{**one, "place": mask(one["place"], redactor)} for one in kept["by_destination"]]
+    for name in ("violations", "checks"):
+        kept[name] = [_worded(one, redactor) for one in kept[name]]
+    worded = ("name", "why")
+    kept["steps"] = [{**step, **{key: redactor.text(step[key]) for key in worded}} for step in kept["steps"]]
     return json_text(kept)
+
+
+def _worded(finding: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    return {key: mask(value, redactor) if key in _SAID else value for key, value in finding.items()}
 
 
 def stored_result(text: str | None) -> RunResult | None:

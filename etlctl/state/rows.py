@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from etlctl import __version__
+from etlctl.quality import Drift
 from etlctl.redact import Redactor
 from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepAttempt, StepCounts
 from etlctl.state.column_values import instant, instant_text, json_text, utc
@@ -96,7 +97,7 @@ class RowMaker:
         """Return the row of a step of a run that ended; its attempt is still to be numbered."""
         failed = not result.success and step.name == result.failed_step
         row = {
-            **step.to_dict(),
+            **_step_columns(step),
             "run_id": result.run_id,
             "position": position,
             "kind": step.name.partition(".")[0],
@@ -111,7 +112,7 @@ class RowMaker:
     def attempt(self, run_id: str, attempt: StepAttempt) -> dict[str, Any]:
         """Return the row of a try that did not work out; it is still to be numbered."""
         row = {
-            **StepCounts(attempt.name, seconds=(attempt.ended_at - attempt.started_at).total_seconds()).to_dict(),
+            **_step_columns(StepCounts(attempt.name, seconds=(attempt.ended_at - attempt.started_at).total_seconds())),
             "run_id": run_id,
             "position": attempt.position,
             "kind": attempt.name.partition(".")[0],
@@ -149,6 +150,11 @@ class RowMaker:
         }
         return self._stored(row)
 
+    def drift(self, run_id: str, contract: str, stream: str, drift: Drift, at: datetime) -> dict[str, Any]:
+        """Return the row of a difference between records and a destination."""
+        row = {"run_id": run_id, "contract": contract, "stream": stream, **drift.to_dict(), "found_at": at}
+        return {**self._stored(row), "kind": drift.kind, "action": drift.action}
+
     def _stored(self, row: dict[str, Any]) -> dict[str, Any]:
         redactor = self._redactor
         for name, value in row.items():
@@ -160,6 +166,11 @@ class RowMaker:
             elif isinstance(value, dict | list):
                 row[name] = json_text(mask(value, redactor))
         return row
+
+
+def _step_columns(step: StepCounts) -> dict[str, Any]:
+    """Return what the table of steps keeps; why a step ran as it did stands in the run's whole result."""
+    return {name: value for name, value in step.to_dict().items() if name != "why"}
 
 
 def _step_status(result: RunResult, *, failed: bool) -> str:

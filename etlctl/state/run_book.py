@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etlctl.clock import Clock
 from etlctl.errors import StateError
+from etlctl.quality import PastRun
 from etlctl.redact import Redactor
 from etlctl.run import Counts, RunResult, RunStatus, StepAttempt, StepCounts
 from etlctl.state import statements
@@ -14,7 +15,7 @@ from etlctl.state.connection import PlainConnection
 from etlctl.state.ledger_part import LedgerPart
 from etlctl.state.payload import storable
 from etlctl.state.records import RunStart
-from etlctl.state.run_record import CRASHED, RunRecord, run_record
+from etlctl.state.run_record import CRASHED, RunRecord, past_run, run_record
 from etlctl.state.store import Store
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ class RunBook(LedgerPart):
             if run.shown_status in _UNFINISHED and run.checkpoint_id is not None:
                 return run
         return None
+
+    def history(self, stream: str, limit: int) -> list[PastRun]:
+        """Return the runs of a stream that finished, dry runs left out, the newest first.
+
+        Args:
+            stream: Contract and parameter set.
+            limit: At most so many.
+        """
+        values = {"stream": self._rows.text(stream), "dry_run": False, "limit": limit}
+        with self.store.transaction(writing=False) as connection:
+            found = connection.fetch(statements.FINISHED_OF_STREAM, values)
+        return [past_run(row) for row in found]
 
     def run_of_checkpoint(self, checkpoint_id: str) -> RunRecord | None:
         """Return the latest run that a checkpoint was or is of, also when the run is done and the checkpoint gone."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from etlctl.quality import PastRun
 from etlctl.run import Counts, RunResult, RunStatus
 from etlctl.state.column_values import aware, instant
 from etlctl.state.liveness import is_gone
@@ -99,6 +100,13 @@ def run_record(row: Mapping[str, Any]) -> RunRecord:
         crashed=status is RunStatus.running and is_gone(row["host"], row["pid"], updated_at),
         result=stored_result(row["result"]),
     )
+
+
+def past_run(row: Mapping[str, Any]) -> PastRun:
+    """Return a run that finished, as later runs of its stream compare themselves with it."""
+    result = stored_result(row["result"])
+    checks = result.checks if result is not None else ()
+    return PastRun(row["id"], aware(row["started_at"]), row["extracted"], row["loaded"], checks)
 
 
 _AS_STORED = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from etlctl.checkpoint import Checkpoint
 from etlctl.errors import CheckpointError, FencedError, NotInLedgerError
+from etlctl.quality import Drift
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
 from etlctl.state.checkpoint_store import CheckpointStore
 from etlctl.state.claim import Claim
@@ -117,6 +118,11 @@ class RunRecorder:
     def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
         """Keep tries of steps that did not work out."""
         self._ledger.add_attempts(self._run_id, attempts, fence=self._fence)
+
+    def add_drift(self, found: Sequence[Drift]) -> None:
+        """Keep what differs between the records and the destination."""
+        start = self._start
+        self._ledger.add_drift(self._run_id, start.contract, start.stream, found, fence=self._fence)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Keep where the run stands, under the fence the run has now."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from etlctl.state.column_values import instant, utc
-from etlctl.state.statements import CHECKPOINTS, CURSORS, DEAD_LETTERS, LEASES, RUNS, STEPS
+from etlctl.state.statements import CHECKPOINTS, CURSORS, DEAD_LETTERS, DRIFT, LEASES, RUNS, STEPS
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -216,3 +216,19 @@ cursors = Table(
     Column("run_id", Text),
 )
 """One row per incremental field of a stream: how far it is, in the source's own text."""
+
+drift = Table(
+    DRIFT,
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("destination", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("contract", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("found_at", UtcDateTime, nullable=False),
+    Index(None, "contract", "found_at"),
+)
+"""One row per difference that a run found between its records and a destination."""

@@ -18,6 +18,7 @@ DEAD_LETTERS = "etlctl_dead_letters"
 LEASES = "etlctl_leases"
 CHECKPOINTS = "etlctl_checkpoints"
 CURSORS = "etlctl_cursors"
+DRIFT = "etlctl_drift"
 
 RUN_COLUMNS = (
     "id",
@@ -137,6 +138,9 @@ CHECKPOINT_COLUMNS = (
 CURSOR_COLUMNS = ("stream", "field", "value", "value_type", "updated_at", "run_id")
 CURSOR_KEY = ("stream", "field")
 
+DRIFT_KEY = ("run_id", "destination", "field", "kind")
+DRIFT_COLUMNS = (*DRIFT_KEY, "contract", "stream", "action", "detail", "found_at")
+
 LETTER_ORDER = 'run_id DESC, seq, "index", part'
 """The newest run first, within a run in the order of the source."""
 
@@ -184,6 +188,10 @@ RUN_OF_CHECKPOINT = (
 LATEST_OF_STREAM = (
     f"SELECT * FROM {RUNS} WHERE stream = :stream AND dry_run = :dry_run "  # noqa: S608
     "ORDER BY started_at DESC, id DESC LIMIT 50"
+)
+FINISHED_OF_STREAM = (
+    f"SELECT id, started_at, extracted, loaded, result FROM {RUNS} WHERE stream = :stream AND dry_run = :dry_run "  # noqa: S608
+    "AND status IN ('succeeded', 'partial') ORDER BY started_at DESC, id DESC LIMIT :limit"
 )
 
 LAST_ATTEMPTS = f"SELECT position, MAX(attempt) AS attempt FROM {STEPS} WHERE run_id = :run_id GROUP BY position"  # noqa: S608
@@ -247,6 +255,12 @@ SET_CURSOR = _insert(CURSORS, CURSOR_COLUMNS) + _or_overwrite(
 CURSOR = f"SELECT * FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
 ALL_CURSORS = f"SELECT * FROM {CURSORS} ORDER BY stream, field"  # noqa: S608
 DELETE_CURSOR = f"DELETE FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
+
+ADD_DRIFT = _insert(DRIFT, DRIFT_COLUMNS) + _or_overwrite(DRIFT_KEY, ("action", "detail"))
+DRIFT_OF_RUN = f"SELECT * FROM {DRIFT} WHERE run_id = :run_id ORDER BY found_at, destination, field, kind"  # noqa: S608
+_NEWEST_DRIFT = "ORDER BY found_at DESC, run_id DESC, destination, field, kind LIMIT :limit"
+ALL_DRIFT = f"SELECT * FROM {DRIFT} {_NEWEST_DRIFT}"  # noqa: S608
+DRIFT_OF_CONTRACT = f"SELECT * FROM {DRIFT} WHERE contract = :contract {_NEWEST_DRIFT}"  # noqa: S608
 
 HAS_VERSION_SQLITE = f"SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = '{VERSION_TABLE}'"  # noqa: S608
 HAS_VERSION_POSTGRES = f"SELECT 1 AS found WHERE to_regclass('{VERSION_TABLE}') IS NOT NULL"

@@ -52,7 +52,7 @@ def example_folder(example: Example) -> Iterator[Path]:
 
 def given_files(example: Example) -> Mapping[str, str | bytes]:
     """Return the files an example starts from: name to content."""
-    return example.given if isinstance(example.given, Mapping) else {}
+    return {**example.files, **(example.given if isinstance(example.given, Mapping) else {})}
 
 
 def compile_example(cls: type[Component], example: Example, folder: Path, found: Findings) -> Contract | None:
@@ -76,10 +76,13 @@ def _catalog_with(cls: type[Component], kind: Kind, name: str) -> Catalog:
         (Kind.loader, _SINK): MemoryLoader,
         (kind, name): cls,
     }
-    return Catalog(
+    tested = [
         Entry(of_kind, of_name, "the tested component", None, trusted=True, module=of.__module__, attribute=of.__name__)
         for (of_kind, of_name), of in doubles.items()
-    )
+    ]
+    # An example may have a whole extractor section inside its options.
+    others = Catalog.for_workspace(None, plug_ins=False).entries(Kind.extractor)
+    return Catalog([*tested, *(entry for entry in others if (entry.kind, entry.type) not in doubles)])
 
 
 def _write_contract(folder: Path, kind: Kind, name: str, yaml: str) -> None:

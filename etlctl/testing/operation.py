@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
@@ -55,7 +57,7 @@ def check_operation(cls: type[Operation]) -> None:
             with example_folder(example) as folder:
                 contract = compile_example(cls, example, folder, found)
                 if contract is not None:
-                    _check_example(contract.steps[0].operation, example, found)
+                    _check_example(contract.steps[0].operation, example, _context(folder), found)
 
 
 def check_operation_on(operation: Operation, records: Sequence[Record]) -> None:
@@ -65,17 +67,28 @@ def check_operation_on(operation: Operation, records: Sequence[Record]) -> None:
         ConformanceError: A law does not hold; every problem is listed.
     """
     with findings(f"operation {type_of(type(operation))!r}") as found:
-        _check_laws(operation, list(records), "on these records", found)
+        _check_laws(operation, list(records), "on these records", _context(Path.cwd()), found)
 
 
-def run_rows(operation: Operation, records: list[Record]) -> Outcome:
+def run_rows(operation: Operation, records: list[Record], ctx: StepContext | None = None) -> Outcome:
     """Return what the rows form makes of records."""
-    return _run(operation, Batch.of_rows(records, {}))
+    ctx = ctx or _context(Path.cwd())
+    return _applied(_ready(operation, ctx), Batch.of_rows(records, {}), ctx)
 
 
-def _run(operation: Operation, chunk: Batch) -> Outcome:
-    step = Step("example", operation.fresh())
-    applied = apply_steps([step], chunk, [StepContext(now=EXAMPLE_NOW, step="example")])
+def _context(base_dir: Path) -> StepContext:
+    return StepContext(now=EXAMPLE_NOW, step="example", base_dir=base_dir)
+
+
+def _ready(operation: Operation, ctx: StepContext) -> Operation:
+    """Return the operation as one run uses it."""
+    fresh = operation.fresh()
+    asyncio.run(fresh.prepare(ctx))
+    return fresh
+
+
+def _applied(operation: Operation, chunk: Batch, ctx: StepContext) -> Outcome:
+    applied = apply_steps([Step("example", operation)], chunk, [ctx])
     records = frame_to_rows(applied.frame) if applied.frame is not None else applied.records or []
     refusals = [refused.rejection for refused in applied.refused]
     rejected = [(refusal.index, refusal.rule, refusal.message, refusal.field) for refusal in refusals]
@@ -83,39 +96,41 @@ def _run(operation: Operation, chunk: Batch) -> Outcome:
     return Outcome(records, sorted(rejected, key=lambda item: item[0]), sorted(tally.filtered), sorted(tally.added))
 
 
-def _check_example(operation: Operation, example: Example, found: Findings) -> None:
+def _check_example(operation: Operation, example: Example, ctx: StepContext, found: Findings) -> None:
     what = f"example {example.title!r}"
     given = [dict(record) for record in example.given]
-    outcome = run_rows(operation, copy.deepcopy(given))
+    outcome = run_rows(operation, copy.deepcopy(given), ctx)
     found.equal(outcome.records, list(example.expect or ()), f"{what} gives other records")
     found.equal([rule for _, rule, _, _ in outcome.rejected], list(example.rejected), f"{what} rejects otherwise")
-    _check_laws(operation, given, what, found)
+    _check_laws(operation, given, what, ctx, found)
     _check_effect(operation, given, outcome, what, found)
 
 
-def _check_laws(operation: Operation, given: list[Record], what: str, found: Findings) -> None:
+def _check_laws(operation: Operation, given: list[Record], what: str, ctx: StepContext, found: Findings) -> None:
     source = copy.deepcopy(given)
-    whole = run_rows(operation, source)
+    whole = run_rows(operation, source, ctx)
     found.equal(source, given, f"{what}: it changed the source records")
     if operation.scope is Scope.record:
-        found.equal(_one_by_one(operation, given), whole.records, f"{what}: record by record gives other records")
-    _check_frame(operation, given, what, found)
+        found.equal(_one_by_one(operation, given, ctx), whole.records, f"{what}: record by record gives other records")
+    _check_frame(operation, given, what, ctx, found)
 
 
-def _one_by_one(operation: Operation, given: list[Record]) -> list[Record]:
-    return [made for record in copy.deepcopy(given) for made in run_rows(operation, [record]).records]
+def _one_by_one(operation: Operation, given: list[Record], ctx: StepContext) -> list[Record]:
+    ready = _ready(operation, ctx)  # one run: it may remember the records before
+    chunks = (Batch.of_rows([record], {}) for record in copy.deepcopy(given))
+    return [made for chunk in chunks for made in _applied(ready, chunk, ctx).records]
 
 
-def _check_frame(operation: Operation, given: list[Record], what: str, found: Findings) -> None:
-    if not operation.has_frame:
+def _check_frame(operation: Operation, given: list[Record], what: str, ctx: StepContext, found: Findings) -> None:
+    if operation.frame_reason() is not None:
         return
     try:
         frame = rows_to_frame(given)
     except ConversionError:
         # Records of mixed kinds never travel as a frame.
         return
-    by_frame = _run(operation, Batch.of_frame(frame, {}))
-    by_rows = run_rows(operation, frame_to_rows(frame))
+    by_frame = _applied(_ready(operation, ctx), Batch.of_frame(frame, {}), ctx)
+    by_rows = run_rows(operation, frame_to_rows(frame), ctx)
     found.equal(
         _without_nulls(by_frame.records), _without_nulls(by_rows.records), f"{what}: the frame form gives other records"
     )

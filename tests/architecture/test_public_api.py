@@ -10,6 +10,7 @@ PUBLIC = {
         "Batch",
         "CommitToken",
         "Component",
+        "ConclusionContext",
         "Context",
         "Delivery",
         "Encoded",

@@ -53,6 +53,8 @@ def probe(*arguments: str) -> dict[str, object]:
         ("validate", "--help"),
         ("init", "--help"),
         ("preview", "--help"),
+        ("plan", "--help"),
+        ("test", "--help"),
         ("dead-letters", "--help"),
         ("runs", "--help"),
         ("components", "--help"),

@@ -89,7 +89,7 @@ def test_every_yaml_file_names_a_schema_that_is_there(tmp_path):
 
     cli("init", tmp_path)
     files = list(tmp_path.glob("contracts/demo/*.yaml"))
-    assert len(files) == 4
+    assert len(files) == 5
     for file in files:
         text = file.read_text(encoding="utf-8")
         reference = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
@@ -383,7 +383,7 @@ def test_a_contract_joins_the_workspace_it_is_made_in(tmp_path, monkeypatch):
     assert (tmp_path / "contracts/My-Orders-2024/extract.yaml").is_file()
     assert not (data / "etlctl.yaml").exists()
     assert (tmp_path / "schemas" / "load.schema.json").read_text() == "{}"
-    assert len(schemas) == 4
+    assert len(schemas) == 5
     _write(data / "My Orders 2024.csv", "a,b\nx,2\n")
     again = cli("init", "--from", "My Orders 2024.csv")
     assert again.exit_code == 1

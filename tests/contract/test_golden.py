@@ -14,9 +14,10 @@ from etlctl.contract import nodes
 from etlctl.contract.codes import Code
 from etlctl.contract.compile import Settings, examine
 from etlctl.contract.render import full
+from etlctl.contract.validation import validate_paths
 
 BROKEN = Path(__file__).parent / "broken"
-CASES = sorted(path.name for path in BROKEN.iterdir() if re.match(r"[EW]\d{3}-", path.name))
+CASES = sorted(path.name for path in BROKEN.iterdir() if re.match(r"[EWI]\d{3}-", path.name))
 
 
 def outcome(case: str) -> tuple[str, set[str]]:
@@ -29,7 +30,12 @@ def outcome(case: str) -> tuple[str, set[str]]:
         offline=not given.get("run", False),
         now=datetime(2026, 2, 22, tzinfo=UTC),
     )
-    found = examine(Path(given.get("path", case)), settings).diagnostics
+    path = Path(given.get("path", case))
+    if "against" in given:
+        old = str(Path(case) / given["against"])
+        found = validate_paths([path], environ=settings.environ, against=old).diagnostics
+    else:
+        found = examine(path, settings).diagnostics
     said = full(found).replace("\\", "/")  # a path on Windows
     return said, {diagnostic.code for diagnostic in found}
 
@@ -66,7 +72,7 @@ def test_a_golden_contract_is_named_after_its_rule() -> None:
 def test_a_finding_lies_inside_its_file(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(BROKEN)
     for line in Path(case, "expected.txt").read_text(encoding="utf-8").splitlines():
-        match = re.match(r"(\S.*?\.yaml):(\d+):(\d+) [EW]\d{3} ", line)
+        match = re.match(r"(\S.*?\.yaml):(\d+):(\d+) [EWI]\d{3} ", line)
         if match:
             lines = Path(match[1]).read_bytes().decode("utf-8", "replace").split("\n")
             assert int(match[3]) <= len(lines[int(match[2]) - 1]) + 1

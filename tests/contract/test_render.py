@@ -126,5 +126,5 @@ def test_every_code_has_a_rule_with_words() -> None:
 
 @pytest.mark.parametrize("code", list(Code))
 def test_codes_tell_how_bad_they_are(code: Code) -> None:
-    assert re.fullmatch(r"[EW][1-6][0-9]{2}", code.value)
-    assert code.severity is (Severity.warning if code.value.startswith("W") else Severity.error)
+    assert re.fullmatch(r"[EW][1-6][0-9]{2}|[EWI]7[0-9]{2}", code.value)
+    assert code.severity is {"E": Severity.error, "W": Severity.warning, "I": Severity.info}[code.value[0]]

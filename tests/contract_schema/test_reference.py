@@ -24,7 +24,7 @@ def test_the_generated_files_are_up_to_date() -> None:
 
 
 def test_writing_touches_only_what_changed(tmp_path: Path) -> None:
-    assert len(write_files(tmp_path, CATALOG)) == 6
+    assert len(write_files(tmp_path, CATALOG)) == 7
     assert write_files(tmp_path, CATALOG) == []
     (tmp_path / "load.schema.json").write_text("{}", encoding="utf-8")
     assert stale_files(tmp_path, CATALOG) == ["load.schema.json"]

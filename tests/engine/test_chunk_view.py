@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etlctl.batch import Batch, Rejection
-from etlctl.engine.apply import Applied, Refused, Tally
+from etlctl.engine.applied import Applied, Refused, Tally
 from etlctl.engine.chunks import AppliedChunk, ChunkView
 from etlctl.sdk.rows import RowRejection
 

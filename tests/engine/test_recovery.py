@@ -14,7 +14,7 @@ from scripted import Backwards, Book, DropEven, Plan, RefuseTens, Scripted, Step
 
 from etlctl.checkpoint import Checkpoint
 from etlctl.clock import SystemClock
-from etlctl.contract.record_check import UniqueCheck
+from etlctl.contract.unique_check import UniqueCheck
 from etlctl.engine.options import Recovery
 from etlctl.engine.retrying import Retrying
 from etlctl.engine.runner import Surroundings, execute
@@ -79,7 +79,7 @@ def test_crash_anywhere_then_resume_is_an_uninterrupted_run(
     operations = {
         "none": [],
         "some": [RefuseTens(), DropEven(), Twice()],
-        "unique": [Twice(), UniqueCheck(fields=("n",))],
+        "unique": [Twice(), UniqueCheck(fields={"n": "reject"})],
         "whole": [Backwards(), DropEven()],
     }[steps]
     if steps == "whole" and mode is ProcessingMode.full:
@@ -121,7 +121,7 @@ def test_crash_anywhere_then_resume_is_an_uninterrupted_run(
     unique=st.booleans(),
 )
 def test_attempts_may_have_other_batch_sizes(sizes, batches, form, unique) -> None:
-    operations = [Twice(), UniqueCheck(fields=("n",))] if unique else [RefuseTens(), DropEven()]
+    operations = [Twice(), UniqueCheck(fields={"n": "reject"})] if unique else [RefuseTens(), DropEven()]
 
     async def all_of_it():
         straight, plain = Bank(refuse=(3,)), Book()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +89,37 @@ class Shop:
             wait()
 
 
+def _any(_number: int) -> bool:
+    return True
+
+
+def _none(_number: int) -> bool:
+    return False
+
+
+@dataclass
+class Part:
+    """One of several destinations.
+
+    Attributes:
+        name: Its name in the contract.
+        path: The file or folder, relative to the contract.
+        table: The table in it.
+        keeps: Tells which ids it gets.
+        refuses: Tells which of those it refuses.
+        before: Ids that are there before the run.
+        stays: They are there afterwards, too.
+    """
+
+    name: str
+    path: str
+    table: str = "t"
+    keeps: Callable[[int], bool] = _any
+    refuses: Callable[[int], bool] = _none
+    before: tuple[int, ...] = ()
+    stays: bool = False
+
+
 @dataclass
 class Target:
     """A destination to prove: its ``load.yaml`` and how to read it.
@@ -100,6 +131,7 @@ class Target:
         stays: They are there afterwards, too.
         extra: Content of ``contract.yaml``.
         tables: SQL that makes what is there before the run.
+        parts: The destinations, when there are several; ``path`` is the database among them then.
     """
 
     name: str
@@ -109,18 +141,22 @@ class Target:
     stays: bool = False
     extra: str = ""
     tables: str = ""
+    parts: tuple[Part, ...] = ()
 
     def read(self, folder: Path) -> Counter[int]:
-        place = folder / self.path
-        if not place.exists():
-            return Counter()
-        if self.path.endswith(".db"):
-            with sqlite3.connect(place) as database:
-                return Counter(row[0] for row in database.execute("SELECT id FROM t"))
-        if place.is_dir():
-            parts = sorted(one for one in place.iterdir() if not one.name.startswith("."))
-            return sum((_file_ids(part) for part in parts), Counter())
-        return _file_ids(place)
+        return _ids(folder / self.path)
+
+
+def _ids(place: Path, table: str = "t") -> Counter[int]:
+    if not place.exists():
+        return Counter()
+    if place.suffix == ".db":
+        with sqlite3.connect(place) as database:
+            return Counter(row[0] for row in database.execute(f"SELECT id FROM {table}"))
+    if place.is_dir():
+        parts = sorted(one for one in place.iterdir() if not one.name.startswith("."))
+        return sum((_file_ids(part) for part in parts), Counter())
+    return _file_ids(place)
 
 
 def _file_ids(path: Path) -> Counter[int]:
@@ -186,6 +222,9 @@ def letter_ids(root: Path) -> Counter[int]:
 def check_equality(root: Path, target: Target) -> None:
     """Destination + dead letters + filtered = source, and nothing twice."""
     folder = root / "contracts" / "c"
+    if target.parts:
+        check_parts(root, target)
+        return
     loaded = target.read(folder)
     letters = letter_ids(root)
     filtered = Counter(int(one["id"]) for one in source_records() if one["kind"] == "skip" and one["qty"] != "many")
@@ -195,6 +234,28 @@ def check_equality(root: Path, target: Target) -> None:
         "lost": expected - (loaded + letters + filtered),
         "doubled": (loaded + letters + filtered) - expected,
     }
+
+
+def check_parts(root: Path, target: Target) -> None:
+    """Each destination holds exactly what it is to get, and what it refused is in the dead letters under its name."""
+    records = source_records()
+    good = [int(one["id"]) for one in records if one["kind"] != "skip" and one["qty"] != "many"]
+    expected: dict[str, Counter[int]] = {
+        "transform": Counter(int(one["id"]) for one in records if one["qty"] == "many")
+    }
+    for part in target.parts:
+        mine = [number for number in good if part.keeps(number)]
+        loaded = _ids(root / "contracts" / "c" / part.path, part.table)
+        wanted = Counter(number for number in mine if not part.refuses(number))
+        wanted += Counter(part.before if part.stays else ())
+        assert loaded == wanted, {"of": part.name, "lost": wanted - loaded, "doubled": loaded - wanted}
+        expected[f"load.{part.name}"] = Counter(number for number in mine if part.refuses(number))
+    letters: dict[str, Counter[int]] = {step: Counter() for step in expected}
+    with open_ledger(state_dir=root / ".etlctl") as ledger:
+        for letter in ledger.dead_letters(status=None, limit=100_000):
+            step = letter.step if letter.step.startswith("load") else "transform"
+            letters[step][int(letter.raw["id"])] += 1
+    assert letters == expected
 
 
 def finish(shop: Shop, root: Path, ended: Ended, *, tries: int = 30, fault: str = "") -> list[Ended]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from harness import Target
+from harness import Part, Target
 
 _TABLE = 'CREATE TABLE t (id INTEGER PRIMARY KEY, qty INTEGER, kind TEXT, "when" TEXT);'
 _OLD = (-1, -2)
 _WITH_OLD = _TABLE + "INSERT INTO t (id) VALUES (-1), (-2);"
+
+
+def _even(number: int) -> bool:
+    return number % 2 == 0
+
 
 TARGETS = [
     Target("jsonl-replace", "type: file\npath: out.jsonl\n", "out.jsonl"),
@@ -59,19 +64,72 @@ TARGETS = [
         tables=_TABLE,
         extra="schema: {fields: {id: {type: integer, unique: true}}}\n",
     ),
+    Target(
+        "several-sqlite-and-file",
+        "load:\n"
+        "  - {name: even, type: sqlite, path: out.db, table: t, where: id % 2 = 0}\n"
+        "  - {type: file, path: all.jsonl, write_method: append}\n",
+        "out.db",
+        tables=_WITH_OLD.replace("qty INTEGER", "qty INTEGER CHECK (qty % 9 <> 1)"),
+        parts=(
+            Part("even", "out.db", keeps=_even, refuses=lambda number: number % 9 == 1, before=_OLD, stays=True),
+            Part("file", "all.jsonl", before=_OLD, stays=True),
+        ),
+    ),
+    Target(
+        "several-file-and-sqlite",
+        "load:\n"
+        "  - {type: file, path: big.csv, where: {field: qty, operator: gte, value: 30}}\n"
+        "  - {name: all, type: sqlite, path: out.db, table: t, write_method: replace}\n",
+        "out.db",
+        tables=_WITH_OLD,
+        parts=(Part("file", "big.csv", keeps=lambda number: number >= 30), Part("all", "out.db", before=_OLD)),
+    ),
+    Target(
+        "several-tables-of-one-file",
+        "load:\n"
+        "  - {name: even, type: sqlite, path: out.db, table: t, where: id % 2 = 0}\n"
+        "  - {name: odd, type: sqlite, path: out.db, table: u, create_table: true, where: id % 2 = 1}\n"
+        "  - {name: all, type: sqlite, path: out.db, table: v, create_table: true, write_method: replace}\n",
+        "out.db",
+        tables=_WITH_OLD.replace("qty INTEGER", "qty INTEGER CHECK (qty % 9 <> 1)"),
+        parts=(
+            Part("even", "out.db", keeps=_even, refuses=lambda number: number % 9 == 1, before=_OLD, stays=True),
+            Part("odd", "out.db", "u", keeps=lambda number: number % 2 == 1),
+            Part("all", "out.db", "v"),
+        ),
+    ),
+    Target(
+        "several-files",
+        "load:\n"
+        "  - {name: old, type: file, path: old.jsonl, write_method: append, where: id % 2 = 0}\n"
+        "  - {name: parts, type: file, path: parts/, format: parquet, where: id % 3 = 0}\n"
+        "  - {name: new, type: file, path: new.csv}\n",
+        "old.jsonl",
+        parts=(
+            Part("old", "old.jsonl", keeps=_even, before=_OLD, stays=True),
+            Part("parts", "parts", keeps=lambda number: number % 3 == 0),
+            Part("new", "new.csv"),
+        ),
+    ),
 ]  # fmt: skip
 """Every way to write that a run must survive."""
 
 
 def prepare(target: Target, folder) -> None:
     """Put what is there before the run where it belongs (tables are made by the harness)."""
-    if not target.before or target.tables:
-        return
-    rows = [{"id": number, "qty": 0, "kind": "old", "when": "2025-01-01"} for number in target.before]
+    if target.before and not target.tables:
+        _put(folder / target.path, target.before)
+    for part in target.parts:
+        if part.before and not part.path.endswith(".db"):
+            _put(folder / part.path, part.before)
+
+
+def _put(path, ids: tuple[int, ...]) -> None:
+    rows = [{"id": number, "qty": 0, "kind": "old", "when": "2025-01-01"} for number in ids]
     import polars as pl
 
     frame = pl.DataFrame(rows).with_columns(pl.col("when").str.to_date())
-    path = folder / target.path
     if path.suffix == ".jsonl":
         frame.write_ndjson(path)
     elif path.suffix == ".csv":

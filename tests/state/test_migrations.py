@@ -219,7 +219,7 @@ def test_sqlite_upgrades_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert ledger.run("run_1").run_id == "run_1"
         assert len(ledger.dead_letters()) == 1
         with ledger.store.read() as connection:
-            assert current_revision(connection) == "0002x"
+            assert current_revision(connection) == "0003x"
             assert connection.execute(text("SELECT extra FROM etlctl_runs")).scalar() == "new"
 
 
@@ -240,7 +240,7 @@ def _pretend_a_next_revision(package: Path, monkeypatch: pytest.MonkeyPatch, the
     script = f'''
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002x", "{HEAD}"
+revision, down_revision = "0003x", "{HEAD}"
 def upgrade():
     op.create_table("etlctl_more", sa.Column("id", sa.Text(), primary_key=True))
     with op.batch_alter_table("etlctl_runs") as runs:
@@ -248,10 +248,10 @@ def upgrade():
         runs.alter_column("trigger", nullable=True)
     {then}
 '''
-    (folder / "migrations" / "versions" / "0002x_more.py").write_text(script, encoding="utf-8")
+    (folder / "migrations" / "versions" / "0003x_more.py").write_text(script, encoding="utf-8")
     monkeypatch.setattr("etlctl.state.upgrade.__file__", str(folder / "upgrade.py"))
-    monkeypatch.setattr("etlctl.state.upgrade.HEAD", "0002x")
-    monkeypatch.setattr("etlctl.state.upgrade.REVISIONS", (*REVISIONS, "0002x"))
+    monkeypatch.setattr("etlctl.state.upgrade.HEAD", "0003x")
+    monkeypatch.setattr("etlctl.state.upgrade.REVISIONS", (*REVISIONS, "0003x"))
 
 
 def _upgrade(url: str, barrier: Any, outcomes: Any) -> None:

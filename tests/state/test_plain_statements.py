@@ -12,6 +12,7 @@ from ledger_samples import BEGAN, ENDED, attempt, checkpoint, letter, result, st
 from sqlalchemy import Table, create_engine, delete, insert, select
 
 from etlctl.clock import FixedClock
+from etlctl.quality import Drift
 from etlctl.run import Counts
 from etlctl.state import open_ledger, schema, statements
 from etlctl.state.cursors import StoredCursor
@@ -110,6 +111,7 @@ def record(ledger: Ledger) -> None:
     assert ledger.set_letter_status(["dl_1_1_1"], "replayed", by_run="run_9") == 1
     claim = ledger.claim(start("run_2", stream="other", checkpoint_id="cp"))
     ledger.save_checkpoint(checkpoint(run_id="run_2", stream="other", seq=2**40, fence=claim.fence))
+    ledger.add_drift("run_1", "people", "people", [Drift("t", "é\x00", "field_added", "evolve", "text '\ud800'")])
     ledger.set_cursor(StoredCursor(stream="people", field="at", value="2026-01-01", value_type="date", run_id="run_1"))
 
 

@@ -150,7 +150,12 @@ def test_secrets_reach_none_of_the_tables_of_a_resumed_run(ledger: Ledger, redac
         fence=claim.fence,
     )
     with ledger.store.read() as connection:
-        kept = repr([connection.execute(text(f"SELECT * FROM {name}")).all() for name in schema.metadata.tables])
+        kept = repr(
+            [
+                [tuple(row) for row in connection.execute(text(f"SELECT * FROM {name}"))]
+                for name in schema.metadata.tables
+            ]
+        )
     assert "Canary" not in kept
     assert kept.count(MASK) >= 9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import polars as pl
 
 from etlctl.batch import Batch, frame_to_rows
-from etlctl.engine.apply import Applied, apply_steps
+from etlctl.engine.applied import Applied
+from etlctl.engine.apply import apply_steps
+from etlctl.engine.preparing import prepare_steps
 from etlctl.sdk import Operation, StepContext
 
 
@@ -37,7 +40,19 @@ def steps_of(operations: Sequence[Operation]) -> list[Step]:
 
 
 def run_batch(operations: Sequence[Operation], chunk: Batch, **context: Any) -> Outcome:
+    return run_ready(ready(operations, **context), chunk, **context)
+
+
+def ready(operations: Sequence[Operation], **context: Any) -> list[Step]:
+    """Return the steps as one run uses them."""
     steps = steps_of(operations)
+    if any(type(step.operation).prepare is not Operation.prepare for step in steps):
+        contexts = [StepContext(step=step.name, **context) for step in steps]
+        asyncio.run(prepare_steps(steps, contexts))
+    return steps
+
+
+def run_ready(steps: Sequence[Step], chunk: Batch, **context: Any) -> Outcome:
     contexts = [StepContext(step=step.name, **context) for step in steps]
     applied: Applied = apply_steps(steps, chunk, contexts)
     records = frame_to_rows(applied.frame) if applied.frame is not None else applied.records
@@ -91,13 +106,18 @@ def build(kind: type[Operation], value: Any) -> Operation:
 
 def operation_classes() -> dict[str, type[Operation]]:
     from etlctl.transforms.add import Add
+    from etlctl.transforms.aggregate import Aggregate
     from etlctl.transforms.convert import Convert
     from etlctl.transforms.custom_function import CustomFunction
+    from etlctl.transforms.dedupe import Dedupe
     from etlctl.transforms.defaults import Defaults
     from etlctl.transforms.drop import Drop
     from etlctl.transforms.filter import Filter
     from etlctl.transforms.flatten import Flatten
+    from etlctl.transforms.join import Join
     from etlctl.transforms.jsonata import Jsonata
+    from etlctl.transforms.map import Map
+    from etlctl.transforms.mask import Mask
     from etlctl.transforms.rename import Rename
     from etlctl.transforms.select import Select
     from etlctl.transforms.unnest import Unnest
@@ -114,6 +134,11 @@ def operation_classes() -> dict[str, type[Operation]]:
         "flatten": Flatten,
         "jsonata": Jsonata,
         "custom_function": CustomFunction,
+        "map": Map,
+        "dedupe": Dedupe,
+        "aggregate": Aggregate,
+        "join": Join,
+        "mask": Mask,
     }
 
 

@@ -13,9 +13,9 @@ import pytest
 from operations_driver import build, operation_classes, run_frame, run_rows, without_nulls, write_module
 from pydantic import ValidationError
 
+from etlctl import jsonata
 from etlctl.batch import rows_to_frame
 from etlctl.errors import ConversionError, FatalError
-from etlctl.kit import jsonata
 from etlctl.sdk import FieldSet, Scope
 
 OPERATIONS = operation_classes()
@@ -265,11 +265,13 @@ def test_jsonata_per_record(expression: str, records: list[Any], expected: list[
 
 
 def test_jsonata_stays_within_its_bounds_and_recovers() -> None:
-    endless = jsonata.Evaluator("($f := function($x){ $f($x + 1) }; $go ? $f(0) : 1)", timeout=0.2)
+    endless = jsonata.compile("($f := function($x){ $f($x + 1) }; $go ? $f(0) : 1)")
+    limits = jsonata.Limits(seconds=0.1)
     for _ in range(2):
-        with pytest.raises(jsonata.JsonataError, match="timeout"):
-            endless.evaluate({}, {"go": True})
-        assert endless.evaluate({}, {"go": False}) == 1
+        with pytest.raises(jsonata.JsonataError, match="time limit") as caught:
+            endless.evaluate({}, {"go": True}, limits=limits)
+        assert caught.value.code == "D1012"
+        assert endless.evaluate({}, {"go": False}, limits=limits) == 1
 
 
 def test_jsonata_bindings_and_batch_scope() -> None:
@@ -324,7 +326,7 @@ def test_async_record_functions_reject_only_their_record(folder: Path) -> None:
     assert outcome.records == [{"a": 1, "name": "one"}, {"a": 3, "name": "one"}]
     ((index, _, rule, message),) = outcome.refused
     assert (index, rule) == (1, "custom_function.raised")
-    assert message == "custom function my_functions.slowly raised ValueError: two is bad"
+    assert message == "custom function my_functions.slowly raised ValueError: two is bad (my_functions.py line 8)"
 
 
 async def test_async_functions_work_beside_a_running_loop(folder: Path) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from operations_driver import run_frame, run_rows, without_nulls
 
 from etlctl.batch import frame_to_rows, rows_to_frame
+from etlctl.contract.data_rules import FieldRule, RecordSchema
 from etlctl.contract.frame_check import breaks
-from etlctl.contract.record_check import UniqueCheck, is_of_type, record_checks
-from etlctl.contract.sections import FieldRule, RecordSchema
+from etlctl.contract.record_check import record_checks
+from etlctl.contract.unique_check import UniqueCheck
+from etlctl.contract.value_rules import is_of_type
 from etlctl.errors import ConversionError
+from etlctl.sdk import StepContext
 
 
 def schema(fields: dict[str, Any], additional: str = "allow") -> RecordSchema:
@@ -45,6 +49,16 @@ def both(made: RecordSchema, records: list[dict[str, Any]]) -> tuple[list[Any], 
         ({"minimum": 18, "maximum": 120}, 18, 17, "minimum"),
         ({"minimum": 18, "maximum": 120}, 120, 121, "maximum"),
         ({"minimum": 0}, 0.0, float("nan"), "minimum"),
+        ({"exclusive_minimum": 0}, 1, 0, "exclusive_minimum"),
+        ({"exclusive_minimum": 0.1}, 0.2, 0.1, "exclusive_minimum"),
+        ({"exclusive_maximum": 10}, 9, 10, "exclusive_maximum"),
+        ({"minimum": 0.1}, Decimal("0.1"), Decimal("0.09"), "minimum"),
+        ({"exclusive_maximum": 0.1}, Decimal("0.09"), Decimal("0.1"), "exclusive_maximum"),
+        ({"maximum": 5, "exclusive_maximum": 5}, 4, 5, "exclusive_maximum"),
+        ({"format": "email"}, "a@b.c", "@.", "format"),
+        ({"format": "date"}, "2024-02-29", "2023-02-29", "format"),
+        ({"format": "ipv6"}, "::1", "::1%eth0", "format"),
+        ({"format": "uuid"}, "123e4567-e89b-12d3-a456-426614174000", 5, "format"),
         ({"minimum": 0}, 1, "1", "minimum"),
         ({"min_length": 2}, "äö", "ä", "min_length"),
         ({"max_length": 1}, "ä", "äö", "max_length"),
@@ -81,13 +95,23 @@ def test_unique_remembers_the_run_and_the_first_one_wins() -> None:
 
 
 def test_a_duplicate_leaves_no_trace_in_the_other_fields() -> None:
-    unique = UniqueCheck(fields=("a", "b"))
+    unique = UniqueCheck(fields={"a": "reject", "b": "reject"})
     verdicts = unique.screen({"a": [1, 1, 2], "b": ["x", "y", "y"]})
     assert [(verdict.position, verdict.field) for verdict in verdicts] == [(1, "a")]
 
 
+def test_unique_remembers_over_the_chunks_of_a_frame() -> None:
+    import polars as pl
+
+    chunks = [[1, 2, None, 3], [4, 2, None, 4], [5, 6, 7, None], [7, 8, 9, 1]]
+    for make in (lambda values: pl.Series(values, dtype=pl.Int64), lambda values: pl.Series(values).cast(pl.String)):
+        unique = UniqueCheck(fields={"k": "reject"}).fresh()
+        found = [unique.screen_frame(pl.DataFrame({"k": make(values)}), StepContext()) for values in chunks]
+        assert [[verdict.position for verdict in verdicts] for verdicts in found] == [[], [1, 3], [], [0, 3]]
+
+
 def test_unique_takes_nested_values() -> None:
-    assert len(UniqueCheck(fields=("a",)).screen({"a": [{"x": 1, "y": 2}, {"y": 2, "x": 1}, [1], [1]]})) == 2
+    assert len(UniqueCheck(fields={"a": "reject"}).screen({"a": [{"x": 1, "y": 2}, {"y": 2, "x": 1}, [1], [1]]})) == 2
 
 
 def test_an_empty_schema_needs_no_check() -> None:

@@ -11,13 +11,13 @@ from etlctl.contract import rules
 from etlctl.contract.checked import Checked
 from etlctl.contract.rules.rule import Rule
 
-_RULE_FILE = re.compile(r"[ew][0-9]{3}_[a-z0-9_]+")
+_RULE_FILE = re.compile(r"[ewi][0-9]{3}_[a-z0-9_]+")
 
 
 @cache
 def all_rules() -> dict[str, Rule]:
     """Return every rule by code, in the order of the codes."""
-    return {rule.code.value: rule for rule in map(_rule, _names())}
+    return {rule.code.value: rule for rule in map(_rule, sorted(_names(), key=lambda name: (name[1:4], name)))}
 
 
 def _names() -> list[str]:
@@ -31,8 +31,8 @@ def _rule(name: str) -> Rule:
 
 @cache
 def _checking() -> tuple[Rule, ...]:
-    """Return the rules with a check of their own: only warnings have one, errors are found by reading and compiling."""
-    return tuple(_rule(name) for name in _names() if name.startswith("w"))
+    """Return the rules with a check of their own: warnings about one contract; the rest is found on other ways."""
+    return tuple(_rule(name) for name in _names() if name.startswith("w6"))
 
 
 def run_checks(checked: Checked) -> None:

@@ -39,5 +39,5 @@ class Rule:
 
     @property
     def severity(self) -> Severity:
-        """Error or warning."""
+        """Error, warning or info."""
         return self.code.severity

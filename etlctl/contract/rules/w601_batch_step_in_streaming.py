@@ -17,7 +17,8 @@ def _check(checked: Checked) -> Iterator[Diagnostic]:
     if part is None or mode is ProcessingMode.full:
         return
     for step in checked.steps:
-        if step.operation is not None and step.operation.scope is Scope.batch:
+        operation = step.operation
+        if operation is not None and operation.scope is Scope.batch and not operation.by_batch:
             message = f"step {step.name} works on whole batches, but in {mode} mode it sees one batch at a time"
             help_ = "set 'processing_mode: full' in extract.yaml, or make the step work record by record"
             yield Code.batch_step_in_streaming.at(part.file, part.key_span(step.path), message, help=help_)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from etlctl.contract.checked import Checked
 from etlctl.contract.codes import Code
+from etlctl.contract.document import PathKey
+from etlctl.contract.layout import Part
 from etlctl.contract.rules.rule import Rule
 from etlctl.contract.variables import literal_secrets
 from etlctl.diagnostics import Diagnostic
@@ -17,9 +19,19 @@ def _check(checked: Checked) -> Iterator[Diagnostic]:
         for path, _secret, start, end in literal_secrets(part.data) if part is not None else ():
             if part is not None:
                 name = next((key for key in reversed(path) if isinstance(key, str)), section)
-                message = f"a secret stands in {name!r} as plain text"
-                help_ = "write ${secret:NAME} or ${env:NAME}, and change the secret if this file was ever shared"
-                yield Code.literal_secret.at(part.file, part.inside(path, start, end), message, help=help_)
+                yield _found(part, path, start, end, name)
+    part = checked.part("transform")
+    for step in checked.steps if part is not None else ():
+        names = step.operation.variables if step.operation is not None else ()
+        for path, _secret, start, end in literal_secrets(step.value, step.path):
+            if part is not None and path[-1] in names:
+                yield _found(part, path, start, end, str(path[-1]))
+
+
+def _found(part: Part, path: PathKey, start: int, end: int, name: str) -> Diagnostic:
+    message = f"a secret stands in {name!r} as plain text"
+    help_ = "write ${secret:NAME} or ${env:NAME}, and change the secret if this file was ever shared"
+    return Code.literal_secret.at(part.file, part.inside(path, start, end), message, help=help_)
 
 
 RULE = Rule(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from etlctl.batch import Batch, frame_to_rows
 from etlctl.errors import FatalError, RecordRejected
 from etlctl.kit.codecs.json_text import is_utf8
 from etlctl.kit.sql.blocks import Block, Refusals, blocks_of
+from etlctl.kit.sql.drift import DriftPolicy, DriftWatch
 from etlctl.kit.sql.methods import Method
 from etlctl.kit.sql.sqlite_table import Column, Declared, Table, schema_columns
 from etlctl.kit.sql.sqlite_values import affinity_of, column_values, declared_type
+from etlctl.quality import Drift
 
-Evolution = Literal["evolve", "freeze", "drop_value", "drop_row"]
 _RESERVED = "_etlctl_"
 
 
@@ -27,7 +28,9 @@ class Job:
         method: What a record does to it.
         key: Fields that find a row.
         create: Make the table when it does not exist.
-        evolution: What happens to fields that the table has no column for.
+        evolution: What happens when records and table have drifted apart.
+        drift: Told of every difference between records and table.
+        resumed: An attempt before has seen records, too.
         fields: The declared fields of the records.
         warn: Reports something the user should know without stopping the run.
     """
@@ -36,9 +39,11 @@ class Job:
     method: Method
     key: tuple[str, ...] = ()
     create: bool = False
-    evolution: Evolution = "freeze"
+    evolution: DriftPolicy = field(default_factory=DriftPolicy)
     fields: Mapping[str, Declared] = field(default_factory=dict)
     warn: Callable[[str], None] = lambda _message: None
+    drift: Callable[[Drift], None] = lambda _drift: None
+    resumed: bool = False
 
     @property
     def may_make_table(self) -> bool:
@@ -60,7 +65,7 @@ class Intake:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._left_out: set[str] = set()
+        self._watch = DriftWatch(job.table, job.evolution, job.drift, job.warn)
 
     def read(self, batch: Batch, table: Table | None) -> tuple[list[Block], Refusals]:
         """Return the records of a batch as blocks, without those that have no key."""
@@ -157,7 +162,8 @@ class Intake:
         fitted = []
         for block in blocks:
             columns, refused = self._place(block, table, blocks, added)
-            made, unfit = _converted(block, columns)
+            self._watch.saw(block.columns)
+            made, unfit = self._converted(block, columns)
             unfit = {**unfit, **refused}
             refusals += [(block.places[number], error) for number, error in unfit.items()]
             made = made.without(unfit.keys())
@@ -198,37 +204,28 @@ class Intake:
     ) -> Column | None:
         if not any(value is not None for value in values):
             return None  # a null is no more than a missing field
-        policy = self._job.evolution
-        if policy == "evolve":
-            return self._new_column(name, blocks)
-        if policy == "freeze":
-            raise FatalError(
-                f"table {table.name!r} has no column for the field {name!r}",
-                help="drop or rename the field, or choose schema_evolution: evolve (add the column), drop_value "
-                f"(leave the field out) or drop_row (reject such records); columns: {', '.join(table.names)}",
-            )
-        if policy == "drop_row":
-            error = RecordRejected(
-                "load.unknown_field", f"table {table.name!r} has no column for the field {name!r}", field=name
-            )
-            refused.update({number: error for number, value in enumerate(values) if value is not None})
-        elif name not in self._left_out:
-            self._left_out.add(name)
-            self._job.warn(f"table {table.name} has no column for the field {name!r}: its values are left out")
-        return None
+        action, unfit = self._watch.new_field(name, values, table)
+        refused.update(unfit)
+        return self._new_column(name, blocks) if action == "evolve" else None
 
+    def _converted(self, block: Block, columns: Mapping[str, Column]) -> tuple[Block, dict[int, RecordRejected]]:
+        made: dict[str, list[Any]] = {}
+        unfit: dict[int, RecordRejected] = {}
+        for name, column in columns.items():
+            values, odd = self._watch.fitting(name, block.columns[name], block.kinds[name], column)
+            values, refused = column_values(name, values, block.kinds[name], column.affinity, ready=block.ready)
+            made[column.name] = values
+            unfit.update({**refused, **odd})
+        kinds = {column.name: block.kinds[name] for name, column in columns.items()}
+        return Block(made, block.places, kinds, ready=True), unfit
 
-def _converted(block: Block, columns: Mapping[str, Column]) -> tuple[Block, dict[int, RecordRejected]]:
-    made: dict[str, list[Any]] = {}
-    unfit: dict[int, RecordRejected] = {}
-    for name, column in columns.items():
-        values, refused = column_values(
-            name, block.columns[name], block.kinds[name], column.affinity, ready=block.ready
-        )
-        made[column.name] = values
-        unfit.update(refused)
-    kinds = {column.name: block.kinds[name] for name, column in columns.items()}
-    return Block(made, block.places, kinds, ready=True), unfit
+    def note_lost(self, table: Table | None) -> None:
+        """Report columns of a table that was there before the run, and that no record had a field for.
+
+        Where only some fields are meant to be given, or an attempt before has seen others, nothing is lost.
+        """
+        if self._job.method in {Method.insert, Method.upsert, Method.replace} and not self._job.resumed:
+            self._watch.lost(table)
 
 
 def _check_names(names: Collection[str]) -> None:

@@ -41,10 +41,19 @@ class Sink(ABC):
         self._job = job
         self._target = table
         self._intake = Intake(job)
+        self._table_before = table
 
     @abstractmethod
     def write(self, batch: Batch) -> Refusals:
         """Take a batch; return the records that cannot be taken."""
+
+    def check(self, guard: Guard, *, counted: bool) -> None:  # noqa: B027 - most replace nothing
+        """Ask the guard what ``publish`` will ask it.
+
+        Args:
+            guard: Asked before records are replaced.
+            counted: The guard needs to know how many there were.
+        """
 
     @abstractmethod
     def publish(self, guard: Guard, *, counted: bool) -> None:
@@ -54,6 +63,10 @@ class Sink(ABC):
             guard: Asked before records are replaced.
             counted: The guard needs to know how many there were.
         """
+
+    def note_lost(self) -> None:
+        """Report columns of the table, if it was there before, that no record had a field for."""
+        self._intake.note_lost(self._table_before)
 
     @abstractmethod
     def refresh(self) -> None:

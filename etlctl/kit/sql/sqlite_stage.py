@@ -92,6 +92,14 @@ class Shadow(Sink):
         names = list(block.columns)
         return {_OWN_ID: f"?{names.index(stage.row_id) + 1} IS NULL" if stage.row_id in names else "1"}
 
+    def check(self, guard: Guard, *, counted: bool) -> None:
+        """Ask the guard whether the rows of the target may go."""
+        target = read_table(self._database, self._job.table)
+        if target is None or not self._job.method.replaces or (self._stage is None and not self._job.fields):
+            return
+        after = self._count(self._name) if self._stage is not None else 0
+        guard(self._before(target, counted=counted), after)
+
     def publish(self, guard: Guard, *, counted: bool) -> None:
         """Swap, add or rename."""
         self._target = target = read_table(self._database, self._job.table)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from etlctl.batch import Batch
 from etlctl.errors import CheckpointError, ComponentError, EtlctlError, FatalError, RetryableError
@@ -17,7 +18,7 @@ from etlctl.kit.sql.sqlite_intake import Job
 from etlctl.kit.sql.sqlite_sinks import Direct, Guard, Sink, find_target, stage_name
 from etlctl.kit.sql.sqlite_stage import Log, Shadow, is_log
 from etlctl.kit.sql.sqlite_table import drop_table, read_table
-from etlctl.kit.sql.tokens import CREATE, Stored, Token, TokenTable
+from etlctl.kit.sql.tokens import CREATE, TABLE, Stored, Token, TokenTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,22 @@ class Lease:
     run: str
     fence: int
     resume: bool
+
+
+def held_token(path: Path, stream: str) -> Token | None:
+    """Return the token a database holds of a stream, without changing anything; None when there is none.
+
+    Args:
+        path: The database file; it may be missing.
+        stream: Contract and parameter set.
+    """
+    if not path.exists():
+        return None
+    with closing(Database(path, create=False)) as database, database.told():
+        if read_table(database, TABLE) is None:
+            return None
+        stored = TokenTable(database.execute, stream=stream, run="", fence=0, place=str(path)).read()
+    return None if stored is None else stored.token
 
 
 class Transfer:
@@ -159,6 +176,12 @@ class Transfer:
             fault("load.before_commit")
         self._settle()
 
+    def check(self, guard: Guard, *, counted: bool) -> None:
+        """Ask the guard what ``finish`` will ask it, publishing nothing."""
+        if not self._over:
+            with self._database.told():
+                self._opened(f"the publication of run {self._lease.run}").check(guard, counted=counted)
+
     def finish(self, guard: Guard, *, counted: bool) -> int:
         """Publish, unless an earlier attempt of the run has done so; return how many records it has loaded in all.
 
@@ -171,6 +194,7 @@ class Transfer:
         with self._transaction():
             sink = self._opened(f"the publication of run {self._lease.run}")
             total = self._records + self._pending.records
+            sink.note_lost()
             try:
                 sink.publish(guard, counted=counted)
             except sqlite3.IntegrityError as error:

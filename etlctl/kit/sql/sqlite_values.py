@@ -235,6 +235,11 @@ def _number_texts(name: str, values: list[Any], affinity: str, refused: Refused)
     return made
 
 
+def is_number_text(text: str) -> bool:
+    """Tell whether a text is a number to a column that makes numbers of texts."""
+    return _NUMBER(text) is not None
+
+
 def _is_rounded(text: str, affinity: str) -> bool:
     found = _NUMBER(text)
     if found is None:
