@@ -61,6 +61,37 @@ def labour(record):  # about 100 µs
 """
 
 
+RESHAPE = """\
+{
+  "order_id": id,
+  "customer": $uppercase(customer.name),
+  "email": customer.email,
+  "city": customer.address.city,
+  "n_items": $count(items),
+  "total": $round($sum(items.(price * qty)), 2),
+  "skus": [items.sku]
+}
+"""
+
+
+def orders(count: int) -> Path:
+    """Return the path of so many nested orders as JSON lines, generated the first time they are asked for."""
+    path = OUT / "data" / f"orders-{count}.jsonl"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"generating {path.relative_to(HERE)}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "benchmarks.orders", str(count), str(path)], cwd=HERE.parent, check=True)
+    return path
+
+
+def orders_peer(name: str, source: Path, limit: int | None = None) -> Command:
+    """Return the command that reshapes orders without etlctl: ``function`` or ``jsonata-python``."""
+    result = OUT / "peers" / f"orders-{name}.jsonl"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    script = [sys.executable, "-m", "benchmarks.peers.orders_peer", name, str(source), str(result)]
+    return Command(f"orders by {name}", [*script, *([] if limit is None else [str(limit)])], HERE.parent, result)
+
+
 def data(rows: int, suffix: str, *, slim: bool = False) -> Path:
     """Return the path of ``rows`` flights, generated the first time they are asked for; slim ones have six fields."""
     path = OUT / "data" / f"flights-{rows}{'-slim' if slim else ''}.{suffix}"
@@ -160,3 +191,18 @@ def require_same_result(*commands: Command) -> None:
     for name, found in others:
         if found != first[1]:
             raise CommandFailed(f"the results differ:\n{first[0]}: {first[1]}\n{name}: {found}")
+
+
+def require_same_orders(ours: Command, theirs: Command) -> None:
+    """Compare reshaped orders record by record; totals may differ by a cent, for ties are rounded in decimals or not.
+
+    Raises:
+        CommandFailed: They differ.
+    """
+    if ours.result is None or theirs.result is None:
+        raise CommandFailed("there is nothing to compare")
+    with ours.result.open("rb") as one, theirs.result.open("rb") as other:
+        for number, (left, right) in enumerate(zip(one, other, strict=True), 1):
+            a, b = json.loads(left), json.loads(right)
+            if abs(a.pop("total") - b.pop("total")) > 0.0101 or a != b:
+                raise CommandFailed(f"line {number} differs:\n{ours.name}: {left!r}\n{theirs.name}: {right!r}")

@@ -63,9 +63,9 @@ class Finding:
         return cls(title, seconds(ours), seconds(reference), round(ratio, 2), limit)
 
     @classmethod
-    def faster(cls, title: str, ours: Command, reference: Command, *, limit: float) -> Finding:
-        """Judge how many times faster than the reference we are."""
-        ratio = reference.median_seconds / ours.median_seconds
+    def faster(cls, title: str, ours: Command, reference: Command, *, limit: float, scale: float = 1) -> Finding:
+        """Judge how many times faster than the reference we are, which did one ``scale``-th of the work."""
+        ratio = scale * reference.median_seconds / ours.median_seconds
         return cls(title, seconds(ours), seconds(reference), round(ratio, 2), limit, least=True)
 
     @classmethod

@@ -139,6 +139,22 @@ def columnar(session: Session) -> list[report.Finding]:
     return [report.Finding.faster(title, columns, records, limit=10)]
 
 
+def jsonata(session: Session) -> list[report.Finding]:
+    """A JSONata reshape of nested orders through the whole engine, against a function by hand and jsonata-python."""
+    count = max(session.rows // 2, 1000)
+    source, few = jobs.orders(count), max(count // 25, 100)
+    transform = f"jsonata:\n  expression: {json.dumps(jobs.RESHAPE)}\n"
+    ours = jobs.etlctl("jsonata", source, "out.jsonl", transform=transform)
+    hand, theirs = jobs.orders_peer("function", source), jobs.orders_peer("jsonata-python", source, few)
+    take_turns([ours, hand, theirs], session.rounds)
+    jobs.require_same_orders(ours, hand)
+    title = "JSONL → JSONata reshape of nested orders → JSONL"
+    return [
+        report.Finding.at_most(f"{title}, against a Python function with orjson", ours, hand, limit=1.3),
+        report.Finding.faster(f"{title}, per record against jsonata-python", ours, theirs, limit=25, scale=count / few),
+    ]
+
+
 def workers(session: Session) -> list[report.Finding]:
     """Two worker processes for a function that takes its time; needs two idle cores."""
     source = jobs.data(max(session.rows // 10, 1000), "jsonl", slim=True)
@@ -162,7 +178,20 @@ def startup(session: Session) -> list[report.Finding]:
 
 CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
     check.__name__: check
-    for check in (parquet, jsonl, sqlite, checkpoints, memory, batches, rows, function, workers, columnar, startup)
+    for check in (
+        parquet,
+        jsonl,
+        sqlite,
+        checkpoints,
+        memory,
+        batches,
+        rows,
+        jsonata,
+        function,
+        workers,
+        columnar,
+        startup,
+    )
 }
 
 

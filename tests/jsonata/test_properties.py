@@ -71,7 +71,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(VALUES, RECORDS, st.lists(ODD, min_size=1, max_size=4))
 def test_fitted_code_gives_what_general_code_gives(text: str, usual: dict[str, Any], odd: list[Any]) -> None:
     program, run = Program(text), Run(Budget(), 0, {})
@@ -91,7 +91,7 @@ def test_fitted_code_gives_what_general_code_gives(text: str, usual: dict[str, A
         assert json.dumps(record) == before
 
 
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(VALUES, RECORDS)
 def test_compiled_code_gives_what_jsonata_python_gives(text: str, record: dict[str, Any]) -> None:
     ours = outcome(jsonata.compile(text).evaluate, record)
