@@ -41,12 +41,11 @@ def function(name: str) -> Callable[[Any], Any]:
 def main() -> None:
     """Read JSON lines, reshape each, write JSON lines."""
     name, source, target, *limit = sys.argv[1:]
-    reshape = function(name)
+    reshape, loads, dumps, newline = function(name), orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
     with Path(source).open("rb") as lines, Path(target).open("wb", buffering=1 << 20) as out:
         left = islice(lines, int(limit[0]) if limit else None)
         while block := list(islice(left, _LINES)):
-            made = [reshape(orjson.loads(line)) for line in block]
-            out.write(b"".join([orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in made]))
+            out.write(b"".join([dumps(reshape(loads(line)), option=newline) for line in block]))
 
 
 if __name__ == "__main__":
