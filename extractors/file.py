@@ -256,8 +256,9 @@ class File(Extractor):
         ]
         if rejected and self.on_bad_record == "fail":
             first = rejected[0]
+            said = f"{first.message} ({first.rule}): {str(first.raw)[:200]!r}"
             raise FatalError(
-                f"{first.location}: {first.message} ({first.rule}): {str(first.raw)[:200]!r}",
+                f"{first.location}: {first.rule if ctx.conceals else said}",
                 help="mend the file, or send such records to the dead letters with on_bad_record: reject",
             )
         line_of = chunk.line_of

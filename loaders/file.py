@@ -346,6 +346,8 @@ class _FileWriter(Writer):
 
     def _check_guard(self) -> None:
         with self._busy, told(self._name, self._place.lost):
+            if not self._place.published:
+                self._place.check()
             self._ask_guard()
 
     def _ask_guard(self) -> None:

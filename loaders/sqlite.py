@@ -6,7 +6,7 @@ import json
 import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_intake import Job
 from etlctl.kit.sql.sqlite_table import read_table
 from etlctl.kit.sql.sqlite_transfer import Lease, Transfer, held_token
+from etlctl.kit.sql.sqlite_unfinished import forget_unfinished, unfinished_tokens
 from etlctl.kit.sql.tokens import Token
 from etlctl.sdk import (
     Batch,
@@ -176,6 +177,15 @@ class Sqlite(Loader):
         """Return the token of the stream."""
         token = await ctx.run_cpu(held_token, self.file(ctx), ctx.stream)
         return None if token is None else CommitToken(**asdict(token))
+
+    async def unfinished(self, ctx: WriteContext) -> Sequence[CommitToken]:
+        """Return the tokens of the contract's unfinished runs in the database, whichever table they are of."""
+        tokens = await ctx.run_cpu(unfinished_tokens, self.file(ctx), ctx.stream)
+        return [CommitToken(**asdict(token)) for token in tokens]
+
+    async def forget(self, ctx: WriteContext, streams: Collection[str]) -> None:
+        """Drop the tables in which records of these streams wait."""
+        await ctx.run_cpu(forget_unfinished, self.file(ctx), streams, ctx.fence)
 
     def delivery(self) -> Delivery:
         """Rows and commit token are one transaction, whatever the write method."""

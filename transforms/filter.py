@@ -16,6 +16,7 @@ from etlctl.kit.comparison import MEMBERS, NULLS, ORDERS, PASS_NULL, TEXTS, Unli
 from etlctl.kit.evaluation import field_getter
 from etlctl.kit.frame_jsonata.subset import rows_only
 from etlctl.sdk import Example, FieldProblem, FieldSet, Operation, RowSlice, StepContext
+from etlctl.sdk.evaluating import Evaluated
 from etlctl.types import NUMBERS, kind_of, shown
 
 if TYPE_CHECKING:
@@ -185,6 +186,10 @@ class Filter(Operation):
             return True
 
         return passes
+
+    def evaluated(self) -> Evaluated | None:
+        """The expression, for ``validate``."""
+        return None if self.expression is None else Evaluated("expression", self.expression)
 
     def frame_reason(self) -> str | None:
         """Return what in the expression has no columnar form; the columns may still be ones it cannot be sure about."""

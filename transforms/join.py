@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from etlctl.sdk.frames import FramePlan
 
+_LARGE = 50_000
+"""Rows of a right side from which it pays to find out first which of them a chunk wants."""
+
 
 def _pairs(on: Any) -> Any:
     """Return the key as right field by left field."""
@@ -286,10 +289,11 @@ class Join(Operation):
         if set(fields) & plan.schema.keys():
             raise FrameUnsupported("join: both sides have a field of one name")  # the rows form says which
         keys = [_key(plan, name, right, f"{KEY}{number}") for number, name in enumerate(self.on)]
+        mine, theirs = [left for left, _ in keys], [name for _, name in keys]
         joined = plan.lazy.join(
-            right.lazy(),
-            left_on=[left for left, _ in keys],
-            right_on=[pl.col(name) for _, name in keys],
+            right.lazy() if right.height < _LARGE else _wanted(plan, mine, right, theirs),
+            left_on=mine,
+            right_on=[pl.col(name) for name in theirs],
             how="left",
             coalesce=True,
             maintain_order="left_right",
@@ -342,6 +346,17 @@ class Join(Operation):
             except (FatalError, OSError, ValueError):
                 return None
         return None
+
+
+def _wanted(plan: FramePlan, mine: list[pl.Expr], right: pl.DataFrame, theirs: list[str]) -> pl.LazyFrame:
+    """Return the rows of a large right side that a chunk has keys of.
+
+    A join makes a table of all of its right side, chunk after chunk; to find the wanted rows first takes one of the
+    chunk's keys only.
+    """
+    made = plan.lazy.collect()  # else what comes before would be done twice
+    plan.lazy = made.lazy()
+    return right.lazy().join(made.lazy(), left_on=theirs, right_on=mine, how="semi", maintain_order="left")
 
 
 def _key(plan: FramePlan, left: str, right: pl.DataFrame, name: str) -> tuple[pl.Expr, str]:

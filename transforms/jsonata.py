@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from etlctl import jsonata
 from etlctl.kit.frame_jsonata.subset import may_drop, rows_only
 from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
+from etlctl.sdk.evaluating import Evaluated
 from etlctl.types import kind_of, shown
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _RECORD = jsonata.Limits(items=2_000_000)
-_BATCH = jsonata.Limits(seconds=600, items=20_000_000, characters=500_000_000)
+_BATCH = jsonata.Limits(seconds=600, items=20_000_000, characters=500_000_000, memory_mb=8192)
 
 
 class Jsonata(Operation):
@@ -35,6 +37,8 @@ class Jsonata(Operation):
     """Give the expression one record, or the array of all: the data set in full mode, one batch in streaming."""
     bindings: dict[str, Any] = Field(default_factory=dict)
     """Values of variables: ``{rate: 2}`` is ``$rate`` in the expression."""
+    timeout: float | None = Field(default=None, gt=0, le=86_400, strict=False)
+    """Seconds one evaluation may take, 10 for a record and 600 in batch mode when it is not set; past it the record is rejected, in batch mode the run fails."""  # noqa: E501
 
     has_frame: ClassVar[bool] = True
     examples: ClassVar[tuple[Example, ...]] = (
@@ -79,6 +83,10 @@ class Jsonata(Operation):
         """Whether the columnar form may drop records: only a condition does."""
         return may_drop(self.expression)
 
+    def evaluated(self) -> Evaluated:
+        """The expression, for ``validate``."""
+        return Evaluated("expression", self.expression, self.bindings.keys(), whole=self.mode == "batch")
+
     def frame_reason(self) -> str | None:
         """Return what in the expression has no columnar form; the columns may still be ones it cannot be sure about."""
         if self.mode == "batch":
@@ -107,7 +115,7 @@ class Jsonata(Operation):
         if self.mode == "batch":
             self._batch(rows, ctx)
             return
-        evaluate = jsonata.compile(self.expression).prepared(self.bindings, now=ctx.now, limits=_RECORD)
+        evaluate = jsonata.compile(self.expression).prepared(self.bindings, now=ctx.now, limits=self._limits(_RECORD))
         for position, record in enumerate(rows.records):
             try:
                 result = evaluate(record)
@@ -120,12 +128,15 @@ class Jsonata(Operation):
             else:
                 rows.replace(position, made)
 
+    def _limits(self, limits: jsonata.Limits) -> jsonata.Limits:
+        return limits if self.timeout is None else replace(limits, seconds=self.timeout)
+
     def _batch(self, rows: RowSlice, ctx: StepContext) -> None:
         if not rows.records:
             return
         expression = jsonata.compile(self.expression)
         try:
-            result = expression.evaluate(rows.records, self.bindings, now=ctx.now, limits=_BATCH)
+            result = expression.evaluate(rows.records, self.bindings, now=ctx.now, limits=self._limits(_BATCH))
         except jsonata.JsonataError as error:
             raise FatalError(f"the JSONata expression failed: {error.explained(self.expression)}") from error
         made = _records(result)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from pydantic_core import PydanticCustomError
 
 from etlctl.kit.keys import key
-from etlctl.sdk import Example, FatalError, FieldSet, Operation, RowSlice, StepContext
+from etlctl.sdk import Example, FatalError, FieldProblem, FieldSet, Operation, RowSlice, StepContext
 from etlctl.types import Unparsable, converter, shown
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from etlctl.sdk.frames import FramePlan
 
 _INT64 = 2**63
+_GLANCE = 1 << 20
 _KeyType = Literal["string", "integer", "float", "decimal", "boolean", "date", "datetime", "time"]
 _Action = Literal["reject", "keep", "null", "fail"]
 
@@ -145,12 +146,26 @@ class Map(Operation):
 
     def places(self, base_dir: Path) -> tuple[Path, ...]:
         """Return the files of the tables."""
-        names = [options.file for options in self.fields.values() if options.file is not None]
+        names = [options.file or "" for _, options in self._from_files()]
         return tuple((base_dir / Path(name).expanduser()).resolve() for name in names)
 
     def code(self, base_dir: Path) -> tuple[Path, ...]:
         """Return the files of the tables that are there: editing one edits the contract."""
         return tuple(path for path in self.places(base_dir) if path.is_file())
+
+    def file_problems(self, base_dir: Path) -> list[FieldProblem]:
+        """Return the tables that are not there, or, of small ones, that cannot be used."""
+        found: list[FieldProblem] = []
+        for (name, options), path in zip(self._from_files(), self.places(base_dir), strict=True):
+            try:
+                if not path.exists() or (path.is_file() and path.stat().st_size <= _GLANCE):
+                    _table(name, options, StepContext(base_dir=base_dir))
+            except (FatalError, OSError) as error:
+                found.append(FieldProblem("unusable-file", str(error), ("fields", name), (), options.file))
+        return found
+
+    def _from_files(self) -> list[tuple[str, MapField]]:
+        return [(name, options) for name, options in self.fields.items() if options.file is not None]
 
     async def prepare(self, ctx: StepContext) -> None:
         """Read the tables."""

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from etlctl.kit.user_output import keep_stdout
+
 # Objects made between two searches for cycles: importing makes some 80,000 that stay, and a run makes no cycles.
 _COLLECT_AFTER = 50_000
 
@@ -89,6 +91,7 @@ def _named_command() -> str | None:
 
 def main() -> None:
     """Run the command line; the output is UTF-8 wherever it goes."""
+    keep_stdout()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and (stream.encoding or "").lower() not in {"utf-8", "utf8"}:

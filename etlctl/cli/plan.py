@@ -69,7 +69,7 @@ def _show(made: Plan) -> None:
     _show_steps(made)
     for one in made.destinations:
         name = f"{one.name}: " if one.name else ""
-        some = ", only records that pass where:" if one.where else ""
+        some = ", only records that pass its where" if one.where else ""
         output.data(f"  destination  {name}{one.type} {one.place}, {one.method}{some}; delivery {one.delivery}")
     _show_records(made)
     for note in made.notes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from etlctl.cli import output
+from etlctl.kit.forks import forget_in_forks
 
 if TYPE_CHECKING:
     from etlctl.engine.services import StopRequest
@@ -47,6 +48,7 @@ def run_until_signal(work: Callable[[StopRequest], Coroutine[Any, Any, T]]) -> T
             caught.append(number)
             request.request(name, 128 + number)
 
+        forget_in_forks(signal.SIGINT, signal.SIGTERM)
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 loop.add_signal_handler(number, stop, number)

@@ -99,7 +99,10 @@ def old_versions(place: str, root: Path) -> Iterator[OldVersions]:
     if not place.startswith(GIT):
         path = Path(place)
         if not path.exists():
-            raise AgainstError(f"there is nothing to compare with: {place} does not exist")
+            raise AgainstError(
+                f"there is nothing to compare with: {place} does not exist",
+                help=f"give a path, or a revision of git: {GIT}{place}",
+            )
         if not is_contract_dir(path) and path.is_dir() and not any(find_contracts(path)):
             raise AgainstError(f"there is no contract at or below {place} to compare with")
         yield OldVersions(path)

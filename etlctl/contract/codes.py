@@ -52,6 +52,8 @@ class Code(StrEnum):
     literal_secret = "W602"  # noqa: S105
     late_mask = "W610"
     unkeyed_mask = "W611"
+    parent_of_all_records = "W620"
+    jsonata_call = "W621"
 
     contract_removed = "E700"
     field_removed = "E701"

@@ -85,7 +85,7 @@ def explain(model: type[BaseModel], error: ValidationError, place: Place) -> lis
         shallow = [details for details in group if _is_type_error(details["type"])]
         rest = [details for details in group if not _is_type_error(details["type"])]
         if shallow and not deeper:
-            found.append(_wrong_type(path, shallow, place))
+            found.append(_wrong_type(model, path, shallow, place))
         if not shallow or not deeper:
             found += [_one(model, path, details, place) for details in rest]
     return found
@@ -128,14 +128,17 @@ def shown_value(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…'"
 
 
-def _wrong_type(path: PathKey, group: list[ErrorDetails], place: Place) -> Diagnostic:
+def _wrong_type(model: type[BaseModel], path: PathKey, group: list[ErrorDetails], place: Place) -> Diagnostic:
     wanted = list(dict.fromkeys(_WANTED.get(details["type"].split("_")[0], details["msg"]) for details in group))
     if place.short and path == place.path:
         wanted = list(dict.fromkeys((*wanted, "a mapping")))
     value = group[0]["input"]
     what = f"'{_dotted(path)}'" if path else place.what
     message = f"{what} must be {' or '.join(wanted)}, not {shown_value(value)}"
-    return Code.wrong_type.at(place.part.file, _value_span(place, path), message, help=_type_help(wanted, value))
+    help_ = _type_help(wanted, value)
+    if isinstance(value, str) and path == place.path and "expression" in keys_at(model, ()):
+        help_ = "an expression is an option: {expression: '…'}"
+    return Code.wrong_type.at(place.part.file, _value_span(place, path), message, help=help_)
 
 
 def _type_help(wanted: list[str], value: Any) -> str | None:
@@ -178,7 +181,8 @@ def _missing_key(model: type[BaseModel], parent: PathKey, details: ErrorDetails,
     below = parent[len(place.path) :]
     where = place.what if not below else f"'{_dotted(parent)}'"
     about = help_for(model, (*place.inside, *below, name) if below else (name,))
-    help_ = f"add '{name}:'" + (f" ({about[0].lower()}{about[1:].rstrip('.')})" if about else "")
+    said = f"{about[0].lower()}{about[1:].rstrip('.')}".replace("``", "'") if about else ""
+    help_ = f"add '{name}:'" + (f" ({said})" if said else "")
     return Code.missing_key.at(place.part.file, _parent_span(place, parent), f"{where} needs {name!r}", help=help_)
 
 

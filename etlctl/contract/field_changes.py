@@ -99,7 +99,7 @@ class _Rules:
 
 
 def _told(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else shown(value)
+    return "none" if value is None else f"{value:.15g}" if isinstance(value, float) else shown(value)
 
 
 def _additional(both: Comparing, old: RecordSchema, new: RecordSchema) -> None:

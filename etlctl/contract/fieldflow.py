@@ -16,6 +16,7 @@ _CODES = {
     "dropped-field": Code.dropped_field,
     "collision": Code.field_collision,
     "unlike-types": Code.unlike_types,
+    "unusable-file": Code.refused_options,
 }
 
 
@@ -28,7 +29,7 @@ def check_fields(checked: Checked) -> None:
             known = FieldSet()
             continue
         known = step.operation.effect(FieldSet(known.types, known.closed, known.gone))
-        for problem in known.problems:
+        for problem in (*known.problems, *step.operation.file_problems(checked.layout.base_dir)):
             _report(checked, part, step, problem)
     for where in checked.wheres:
         if where.operation is not None:

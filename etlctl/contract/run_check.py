@@ -9,7 +9,7 @@ while steps see chunks, which run ahead of what is committed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -153,9 +153,18 @@ def _freshness(rule: Freshness, newest: datetime | None, now: datetime) -> Check
             name, passed=False, value=None, limit=rule.max_age, message=text, on_violation=rule.on_violation
         )
     age = now - newest
-    shown = str(age).partition(".")[0] if age.days >= 0 else "no time at all: it lies in the future"
+    shown = _shown_age(age) if age.days >= 0 else "no time at all: it lies in the future"
     text = f"the newest {rule.field} is {newest.isoformat()}, its age {shown}; {rule.max_age} is allowed"
     return CheckResult(name, age <= rule.age, newest.isoformat(), rule.max_age, text, rule.on_violation)
+
+
+def _shown_age(age: timedelta) -> str:
+    """Return an age as ``max_age`` is written, such as ``3d4h``."""
+    minutes, seconds = divmod(int(age.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
+    return "".join(units) or "0s"
 
 
 def _null_share(name: str, rule: NullShare, nulls: int, records: int) -> CheckResult:

@@ -113,13 +113,19 @@ class _Reader:
         listed_form = f"use the list form, where steps run in the order written: transform: [{{{key}: …}}]"
         return f"move '{key}:' to the top level of the file, or {listed_form}" if key in _AFTER else listed_form
 
+    @staticmethod
+    def _one_per_item(item: Any) -> str:
+        empty = next((key for key, value in item.items() if value is None), None) if isinstance(item, dict) else None
+        if empty is not None:
+            return f"indent the options of {empty!r} further than {empty!r} itself"
+        return "write one '- operation: options' per step"
+
     def _item(self, number: int, item: Any) -> Iterator[AuthoredStep]:
         path: PathKey = ("transform", number)
         if not isinstance(item, dict) or len(item) != 1:
             what = f"{len(item)} keys: {listed(item)}" if isinstance(item, dict) else shown_value(item)
             message = f"item {number} of the list must be one operation with its options, not {what}"
-            code_help = "write one '- operation: options' per step"
-            self._add(Code.transform_shape, path, message, code_help)
+            self._add(Code.transform_shape, path, message, self._one_per_item(item))
             return
         [(key, value)] = item.items()
         if self._known(key, (*path, key)):

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PrivateAttr
 
+from etlctl.kit.keys import key_text
 from etlctl.quality import Action
 from etlctl.sdk import FieldSet, Screening, StepContext, Verdict
-from etlctl.types import shown, to_text
+from etlctl.types import shown
 
 if TYPE_CHECKING:
     import polars as pl
 
-Row = tuple[int, Sequence[Any]]
-"""Place of a record, and its values of the unique fields."""
+    from etlctl.kit.key_set import KeySet
 
 
 class UniqueCheck(Screening):
-    """Finds records whose value of a unique field was seen before in the run; the first one wins."""
+    """Finds records whose value of a unique field was seen before in the run; the first one wins.
+
+    Values are the same as keys are (``etlctl.kit.keys``): 1 and 1.0, but not "1" or true.
+    """
 
     fields: dict[str, Action]
     """Fields whose values must differ from record to record, with what becomes of a record that repeats one; null is not compared."""  # noqa: E501
 
     remembers: ClassVar[bool] = True
 
-    _seen: dict[str, set[Any]] = PrivateAttr(default_factory=dict)
+    _seen: dict[str, KeySet] = PrivateAttr(default_factory=dict)
 
     def fresh(self) -> UniqueCheck:
         """Return a check with an empty memory."""
@@ -39,81 +41,94 @@ class UniqueCheck(Screening):
 
     def screen(self, columns: Mapping[str, Sequence[Any]]) -> list[Verdict]:
         """Return the records that repeat a value."""
-        return self._judge(enumerate(zip(*(columns[name] for name in self.fields), strict=True)))
+        import polars as pl  # noqa: PLC0415
 
-    def screen_frame(self, frame: pl.DataFrame, ctx: StepContext) -> list[Verdict]:
+        texts = {name: [None if each is None else key_text((each,)) for each in columns[name]] for name in self.fields}
+        few = {name: {each for each in column if each is not None} for name, column in texts.items()}
+        distinct = all(len(few[name]) == len(column) - column.count(None) for name, column in texts.items())
+        if distinct and not any(self._memory(name).has_any(keys) for name, keys in few.items()):
+            for name, keys in few.items():
+                self._memory(name).add_few(keys)
+            return []
+        series = {name: pl.Series(column, dtype=pl.String) for name, column in texts.items()}
+        return self._verdicts(series, lambda name, place: columns[name][place])
+
+    def screen_frame(self, frame: pl.DataFrame, ctx: StepContext) -> list[Verdict]:  # noqa: ARG002
         """Return the records that repeat a value: whole columns go into the memory, only doubtful rows one by one."""
         import polars as pl  # noqa: PLC0415
 
-        names = [name for name in self.fields if name in frame.columns and frame.schema[name] != pl.Null]
-        if any(frame.schema[name].is_nested() or frame.schema[name] == pl.Object for name in names):
-            return super().screen_frame(frame, ctx)
-        columns = {name: frame.get_column(name) for name in names}
-        keys = {name: _keys(column) for name, column in columns.items()}
-        distinct = {name: set(values) for name, values in keys.items()}
-        memories = {name: self._seen.setdefault(name, set()) for name in names}
-        if all(len(distinct[name]) == len(keys[name]) and memories[name].isdisjoint(distinct[name]) for name in names):
-            for name in names:
-                memories[name] |= distinct[name]
-            return []
-        doubtful = pl.repeat(value=False, n=frame.height, eager=True)
-        for name, column in columns.items():
-            doubtful |= _repeated(column, keys[name], memories[name])
-        for name, column in columns.items():
-            memories[name].update(_keys(column.filter(~doubtful)))
-        places = doubtful.arg_true().to_list()
-        values = [_values(columns.get(name), doubtful, len(places)) for name in self.fields]
-        return self._judge(zip(places, zip(*values, strict=True), strict=True))
+        from etlctl.kit.keys import key_column  # noqa: PLC0415
 
-    def _judge(self, rows: Any) -> list[Verdict]:
-        """Go through rows in order; one that leaves is not remembered."""
-        memories = [(name, action, self._seen.setdefault(name, set())) for name, action in self.fields.items()]
-        verdicts: list[Verdict] = []
-        for position, values in rows:
-            keys = [_key(value) for value in values]
-            leaves = False
-            for (name, action, memory), key, value in zip(memories, keys, values, strict=True):
-                if value is not None and key in memory:
-                    text = f"field {name!r} must be unique: {shown(value)} was there before"
-                    verdicts.append(Verdict(position, "check.unique", text, name, action))
-                    leaves = action != "warn"
-                    if leaves:
-                        break
-            if not leaves:
-                for (_, _, memory), key in zip(memories, keys, strict=True):
-                    memory.add(key)
+        names = [name for name in self.fields if name in frame.columns and frame.schema[name] != pl.Null]
+        held = {name: frame.get_column(name).is_not_null() for name in names}
+        keys = {name: key_column(frame, [name]) for name in names}
+        keys = {name: pl.select(pl.when(held[name]).then(keys[name])).to_series() for name in names}
+        return self._verdicts(keys, lambda name, place: frame.get_column(name)[place])
+
+    def _verdicts(self, keys: Mapping[str, pl.Series], value: Callable[[str, int], Any]) -> list[Verdict]:
+        """Return the records that repeat a value, and remember the others.
+
+        Args:
+            keys: The keys of each field that any record has, null where it has none.
+            value: Gives a value, for messages, by field and place.
+        """
+        import polars as pl  # noqa: PLC0415
+
+        height = max((column.len() for column in keys.values()), default=0)
+        known = {name: _known(column, self._memory(name)) for name, column in keys.items()}
+        doubtful = pl.repeat(value=False, n=height, eager=True, dtype=pl.Boolean)
+        for name, column in keys.items():
+            doubtful |= known[name]
+            if not column.drop_nulls().is_first_distinct().all():
+                doubtful |= column.is_duplicated() & column.is_not_null()
+        if not doubtful.any():
+            for name, column in keys.items():
+                self._memory(name).add_new(column.drop_nulls())
+            return []
+        places = doubtful.arg_true()
+        rows = {name: (keys[name].gather(places).to_list(), known[name].gather(places).to_list()) for name in keys}
+        verdicts = self._judge(places.to_list(), rows, value)
+        gone = [verdict.position for verdict in verdicts if verdict.leaves]
+        for name, column in keys.items():
+            stays = column.is_not_null()
+            self._memory(name).add(column.filter(stays.scatter(gone, values=False) if gone else stays))
         return verdicts
+
+    def _judge(
+        self, places: list[int], rows: Mapping[str, tuple[list[Any], list[bool]]], value: Callable[[str, int], Any]
+    ) -> list[Verdict]:
+        """Go through the doubtful rows in order; one that leaves is not remembered."""
+        fields = [(name, action, *rows[name]) for name, action in self.fields.items() if name in rows]
+        passed: dict[str, set[str]] = {name: set() for name in rows}
+        verdicts: list[Verdict] = []
+        for number, place in enumerate(places):
+            for name, action, keys, known in fields:
+                if keys[number] is not None and (known[number] or keys[number] in passed[name]):
+                    text = f"field {name!r} must be unique: {shown(value(name, place))} was there before"
+                    verdicts.append(Verdict(place, "check.unique", text, name, action))
+                    if action != "warn":
+                        break
+            else:
+                for name, _, keys, _ in fields:
+                    passed[name].add(keys[number])
+        return verdicts
+
+    def _memory(self, name: str) -> KeySet:
+        from etlctl.kit.key_set import KeySet  # noqa: PLC0415 - loads Polars
+
+        return self._seen.setdefault(name, KeySet())
 
     def effect(self, known: FieldSet) -> FieldSet:
         """Fields stay as they are."""
         return known
 
 
-def _repeated(column: pl.Series, keys: list[Any], memory: set[Any]) -> pl.Series:
-    """Return which rows share their value with another row, or with one that was there before."""
+def _known(column: pl.Series, memory: KeySet) -> pl.Series:
+    """Return which rows have a key that was there before."""
     import polars as pl  # noqa: PLC0415
 
-    held = column.is_not_null()
-    # Polars sees pairs where Python does not, such as NaN: all of these rows are judged one by one.
-    known = pl.Series([key in memory for key in keys], dtype=pl.Boolean)
-    return (column.is_duplicated() & held).scatter(held.arg_true().filter(known), values=True)
-
-
-def _values(column: pl.Series | None, chosen: pl.Series, number: int) -> list[Any]:
-    return [None] * number if column is None else column.filter(chosen).to_list()
-
-
-def _keys(column: pl.Series) -> list[Any]:
-    """Return the values of a column as the memory holds them, nulls left out."""
-    import polars as pl  # noqa: PLC0415
-
-    values = column.drop_nulls().to_list()
-    return [(bool, value) for value in values] if column.dtype == pl.Boolean else values
-
-
-def _key(value: Any) -> Any:
-    if isinstance(value, bool):
-        return (bool, value)
-    if isinstance(value, dict | list | tuple):
-        return (list, json.dumps(value, sort_keys=True, default=to_text))
-    return value
+    if not column.null_count():
+        return memory.known(column)
+    held = column.is_not_null().arg_true()
+    found = pl.repeat(value=False, n=column.len(), eager=True, dtype=pl.Boolean)
+    return found.scatter(held.filter(memory.known(column.gather(held))), values=True) if held.len() else found

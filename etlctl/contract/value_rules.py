@@ -69,13 +69,13 @@ _Refuse = Callable[[str, Any, str], RecordRejected]
 def _range_tests(rule: FieldRule, refuse: _Refuse) -> list[ValueTest]:
     bounds: list[tuple[str, float, Callable[[Any, Any], bool], str]] = []
     if (low := rule.minimum) is not None:
-        bounds.append(("minimum", low, operator.ge, f"is less than the minimum {low:g}"))
+        bounds.append(("minimum", low, operator.ge, f"is less than the minimum {low:.15g}"))
     if (over := rule.exclusive_minimum) is not None:
-        bounds.append(("exclusive_minimum", over, operator.gt, f"is not greater than {over:g}"))
+        bounds.append(("exclusive_minimum", over, operator.gt, f"is not greater than {over:.15g}"))
     if (high := rule.maximum) is not None:
-        bounds.append(("maximum", high, operator.le, f"is more than the maximum {high:g}"))
+        bounds.append(("maximum", high, operator.le, f"is more than the maximum {high:.15g}"))
     if (under := rule.exclusive_maximum) is not None:
-        bounds.append(("exclusive_maximum", under, operator.lt, f"is not less than {under:g}"))
+        bounds.append(("exclusive_maximum", under, operator.lt, f"is not less than {under:.15g}"))
 
     def bounded(value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
 from etlctl.engine.applied import ROWS_FROM_SOURCE, Applied, Refused, Tally
 from etlctl.engine.channel import AbandonedError
-from etlctl.engine.concealing import record_concealment
+from etlctl.engine.concealing import record_concealment, unquoted
 from etlctl.engine.exactness import keeps, set_apart
 from etlctl.engine.frame_account import certain_tally
 from etlctl.engine.row_steps import Elsewhere, RanSlice, add_up, run_row_steps
 from etlctl.engine.screened import screen_frame
 from etlctl.engine.violations import named, renumbered
 from etlctl.engine.whole_frames import exchange_frame
-from etlctl.errors import ConversionError, RecordFailed
+from etlctl.errors import ComponentError, ConversionError, RecordFailed
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
 from etlctl.sdk.rows import RowRejection, RowSlice
@@ -79,7 +79,10 @@ def apply_steps(
     try:
         _run_groups(steps, contexts, applied, stopped, elsewhere)
     except RecordFailed as failure:
-        raise named(failure, chunk, record_concealment(steps)) from None
+        raise unquoted(named(failure, chunk, record_concealment(steps)), steps) from None
+    except ComponentError as error:
+        unquoted(error, steps)
+        raise
     _explain(steps, applied.tallies, as_frame=chunk.frame is not None)
     return applied
 

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from etlctl.batch import Record, Rejection
+from etlctl.errors import ComponentError
 from etlctl.sdk.concealing import CONCEALED, MASKED, Concealing
 
 if TYPE_CHECKING:
@@ -23,16 +24,23 @@ def concealment(steps: Sequence[StepLike]) -> Callable[[Rejection], Rejection] |
     conceal = record_concealment(steps)
     if conceal is None:
         return None
-    masking = [number for number, step in enumerate(steps) if isinstance(step.operation, Concealing)]
-    plain_until = {step.name for step in steps[: masking[-1]]} - {steps[number].name for number in masking}
+    plain = _plain_steps(steps)
 
     def cleaned(rejection: Rejection) -> Rejection:
-        seen_plain = rejection.stage == "extract" or rejection.step in plain_until
+        seen_plain = rejection.stage == "extract" or rejection.step in plain
         raw = None if rejection.raw is None else conceal(rejection.raw)
         told = concealed_message(rejection.rule, rejection.field) if seen_plain else rejection.message
         return replace(rejection, raw=raw, message=told)
 
     return cleaned
+
+
+def _plain_steps(steps: Sequence[StepLike]) -> set[str]:
+    """Return the steps that see plain values of what a later step masks."""
+    masking = [number for number, step in enumerate(steps) if isinstance(step.operation, Concealing)]
+    return (
+        {step.name for step in steps[: masking[-1]]} - {steps[number].name for number in masking} if masking else set()
+    )
 
 
 def record_concealment(steps: Sequence[StepLike]) -> Callable[[Any], Any] | None:
@@ -64,6 +72,21 @@ def concealed_message(rule: str, field: str | None) -> str:
     """Say what was wrong without quoting the value."""
     where = f" of field {field!r}" if field else ""
     return f"rule {rule} was broken; the value{where} is concealed because the contract masks personal data"
+
+
+def unquoted(error: ComponentError, steps: Sequence[StepLike]) -> ComponentError:
+    """Return the error of a step without what it may quote of a record that is not masked yet; it is changed.
+
+    Args:
+        error: What ends the run, its step attached.
+        steps: The steps of the run, in order.
+    """
+    if error.step in _plain_steps(steps):
+        kind = type(error.__cause__ or error).__name__
+        error.message = f"{kind}: what it said is concealed, because a later step masks personal data"
+        error.help = "put mask before this step: what later steps say is told in full"
+        error.__cause__ = error.__context__ = None  # they would be told as well
+    return error
 
 
 class Showing:

@@ -18,7 +18,7 @@ from etlctl.engine.fanout import Fanout, opened
 from etlctl.engine.journal import Journal
 from etlctl.engine.options import Claim, RunPlan, RunSettings
 from etlctl.engine.routing import Router
-from etlctl.engine.taking_up import half_done
+from etlctl.engine.taking_up import half_done, left_elsewhere, refuse_left
 from etlctl.errors import CheckpointError, FatalError, ResumeRefused
 from etlctl.run import ProcessingMode
 from etlctl.sdk.context import ReadContext, WriteContext
@@ -89,6 +89,7 @@ class Opening:
         if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
             raise _edited(claim, claim.checkpoint.id)
         await self._refuse_half_published(claim)
+        await self._clear_elsewhere(claim)
         writer = await self._open(claim, resume=claim.checkpoint is not None)
         try:
             return await self._found(claim, writer)
@@ -177,6 +178,17 @@ class Opening:
             token = await half_done(loader, self._context(claim, resume=False))
         if token is not None and not (claim.checkpoint is not None and token.run == claim.run_id):
             self._refuse_half_done(token)
+
+    async def _clear_elsewhere(self, claim: Claim) -> None:
+        """What the contract's destinations of before have prepared goes; what they show must not come twice."""
+        ctx = self._context(claim, resume=False)
+        with attributed("load"):
+            left = await left_elsewhere(self._plan.loader, ctx)
+            if not self._settings.restart:
+                refuse_left((token for _, token in left), ctx)
+            if claim.checkpoint is None:
+                for loader, token in left:
+                    await loader.forget(ctx, [token.stream])
 
     async def _open(self, claim: Claim, *, resume: bool) -> Writer:
         with attributed("load"):

@@ -21,6 +21,7 @@ from etlctl.engine.retrying import Retrying
 from etlctl.engine.services import Services, StopRequest
 from etlctl.errors import ComponentError, EtlctlError, RunStopped
 from etlctl.run import Counts, ProcessingMode, RunResult, RunStatus
+from etlctl.sdk.concealing import Concealing
 from etlctl.sdk.context import ReadContext
 from etlctl.sdk.destinations import Destinations
 
@@ -158,6 +159,7 @@ def _read_context(
         warn=around.warn,
         batch_size=settings.batch_size,
         chunk_bytes=chunk_bytes,
+        conceals=any(isinstance(step.operation, Concealing) for step in plan.steps),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from etlctl.engine.outlet import Outlet
@@ -10,7 +10,7 @@ from etlctl.engine.shares import FANOUT, Ahead
 from etlctl.errors import CheckpointError, ResumeRefused
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.destinations import Destinations
-from etlctl.sdk.loader import CommitToken
+from etlctl.sdk.loader import CommitToken, Loader
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +124,43 @@ async def half_done(destinations: Destinations, ctx: WriteContext) -> CommitToke
             fence = max(token.fence for token in tokens)
             return CommitToken(ctx.stream, run, seq, fence, None, visible=True)
     return None
+
+
+async def left_elsewhere(loader: Loader, ctx: WriteContext) -> Sequence[tuple[Loader, CommitToken]]:
+    """Return what unfinished runs hold under names that the contract's destinations do not have any more.
+
+    Nobody who opens the destinations of today would find it: the run was begun with one instead of several of them, or
+    they were renamed since.
+
+    Args:
+        loader: The loader of the contract, as it is today.
+        ctx: Of the run.
+
+    Returns:
+        Tokens, each with the loader that told it.
+    """
+    several = isinstance(loader, Destinations)
+    known = loader.streams(ctx.stream) if several else {ctx.stream}
+    loaders = [item.loader for item in loader.items] if several else [loader]
+    found = [(one, token) for one in loaders if ctx.stream for token in await one.unfinished(ctx)]
+    return [(one, token) for one, token in found if token.stream not in known]
+
+
+def refuse_left(tokens: Iterable[CommitToken], ctx: WriteContext) -> None:
+    """Make sure that nothing which an unfinished run has loaded under another name can be seen.
+
+    Raises:
+        ResumeRefused: It can: a new run would load it a second time.
+    """
+    for token in tokens:
+        if not token.visible:
+            continue
+        name = token.stream.removeprefix(ctx.stream).removeprefix(">")
+        whose = f"as its destination {name!r}" if name else "when it had one destination without a name"
+        raise ResumeRefused(
+            f"run {token.run} of {ctx.stream} stopped after batch {token.seq:,}, and its records are in the "
+            f"destination: it loaded them {whose}, which the contract does not have any more, and they would come a "
+            "second time",
+            help=f"give the destinations back the names they had, and carry on: etlctl resume --checkpoint {token.run}; "
+            "or, if they may come twice or were removed: etlctl run … --restart",
+        )

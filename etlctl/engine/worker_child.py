@@ -47,8 +47,6 @@ def _serve(channel: Channel, bench: _Bench) -> None:
         answer = Failure.of(error)
     try:
         channel.send(answer)
-    except OSError:
-        raise
     except Exception as error:  # noqa: BLE001 - a value that cannot be pickled
         text = f"a record holds a value that cannot leave a worker process: {type(error).__name__}: {error}"
         failure = FatalError(text, help="make it plain data in the step that made it, or run without workers")

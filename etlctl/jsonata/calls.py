@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Final
 
 from etlctl.jsonata.closures import Closure
 from etlctl.jsonata.functions.builtin import Builtin
 from etlctl.jsonata.functions.signature import SYMBOLS, Signature
-from etlctl.jsonata.limits import Budget, timed_out
+from etlctl.jsonata.limits import Budget
 from etlctl.jsonata.navigation import collapsed
 from etlctl.jsonata.operators import admit, settled
 from etlctl.jsonata.values import NOTHING, JsonataError
@@ -42,10 +41,9 @@ class Run:
         self.ticks = TICKS
 
     def late(self) -> None:
-        """Look at the clock; raise D1012 when the time is over."""
+        """Look at the clock and the memory; raise D1012 when the time is over, D2015 when there is too much."""
         self.ticks = TICKS
-        if monotonic() > self.budget.deadline:
-            raise timed_out()
+        self.budget.check()
 
     def weigh(self, items: list[Any]) -> None:
         """Take note that a function goes through an array."""
@@ -182,7 +180,10 @@ def partial(function: Any, given: list[Any], name: str = "") -> Lambda:
 
 def cloned(value: Any) -> Any:
     """Return a deep copy of a value as ``$clone`` makes it, by way of its text: numbers keep 15 digits."""
-    return NOTHING if value is NOTHING else _copied(admit(value))
+    value = admit(value)
+    if not isinstance(value, dict | list):
+        (value,) = CLONE.bind([value])  # it refuses what is no object and no array
+    return NOTHING if value is NOTHING else _copied(value)
 
 
 def _copied(item: Any) -> Any:

@@ -25,15 +25,6 @@ class Bindings(list[Binding]):
     __slots__ = ()
 
 
-def appended(left: Any, right: Any) -> Any:
-    """Return what ``$append`` makes of two values."""
-    if left is NOTHING:
-        return right
-    if right is NOTHING:
-        return left
-    return [*(left if isinstance(left, list) else (left,)), *(right if isinstance(right, list) else (right,))]
-
-
 def joined(items: list[Any]) -> Any:
     """Return the context that the values of an object see when the context is an array: all items as one."""
     if len(items) == 1:
@@ -98,7 +89,9 @@ def grouped(value: Any, pairs: list[tuple[Evaluate, Evaluate]]) -> dict[str, Any
 def _grouped_bindings(value: Bindings, pairs: list[tuple[Evaluate, Evaluate]]) -> dict[str, Any]:
     groups: dict[str, list[Binding]] = {}
     owners: dict[str, int] = {}
+    budget = BUDGET.get()
     for binding in value:
+        budget.spend(1)
         for number, (key_of, _) in enumerate(pairs):
             key = checked_key(key_of(binding[VALUE], binding))
             if key is NOTHING:
@@ -108,13 +101,27 @@ def _grouped_bindings(value: Bindings, pairs: list[tuple[Evaluate, Evaluate]]) -
             groups.setdefault(key, []).append(binding)
     made: dict[str, Any] = {}
     for key, members in groups.items():
-        merged = dict(members[0])
-        for binding in members[1:]:
-            for name, item in binding.items():
-                merged[name] = appended(merged.get(name, NOTHING), item)
+        budget.spend(len(members))
+        merged = {name: _appended([each.get(name, NOTHING) for each in members]) for name in _names(members)}
         result = pairs[owners[key]][1](merged.pop(VALUE), merged)
         if result is not NOTHING:
             made[key] = result
+    return made
+
+
+def _names(members: list[Binding]) -> list[str]:
+    """Return the names that any of the members binds, in order."""
+    return list(dict.fromkeys(name for binding in members for name in binding))
+
+
+def _appended(values: list[Any]) -> Any:
+    """Return what appending values one after the other gives."""
+    present = [each for each in values if each is not NOTHING]
+    if len(present) < 2:
+        return present[0] if present else NOTHING
+    made: list[Any] = []
+    for each in present:
+        made.extend(each if isinstance(each, list) else (each,))
     return made
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import monotonic
 from typing import Any, Final, Literal
 
 from etlctl.jsonata.analysis import has_regex
@@ -28,12 +27,14 @@ class Limits:
         items: Items of one array, or of one result at all depths.
         characters: Characters of one text.
         depth: Calls inside calls, for the evaluator of what is not compiled; compiled code has Python's own limit.
+        memory_mb: MiB the process may grow by, as far as the system tells.
     """
 
     seconds: float = 10.0
     items: int = 10_000_000
     characters: int = 50_000_000
     depth: int = 500
+    memory_mb: int = 1024
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -121,7 +122,9 @@ class Expression:
         compiled = program(self.text, frozenset(given))
         instant = now or datetime.now(UTC)
         millis = int(instant.timestamp() * 1000 // 1)
-        budget = Budget(items=limits.items, characters=limits.characters, now=millis)
+        budget = Budget(
+            items=limits.items, characters=limits.characters, memory=limits.memory_mb * 2**20, now=millis
+        )
         run = Run(budget, millis, given)
         return _quick(compiled, run) if compiled.bounded else _watched(compiled, run, limits.seconds)
 
@@ -153,7 +156,7 @@ def _watched(compiled: Program, run: Run, seconds: float) -> Callable[[Any], Any
     budget = run.budget
 
     def evaluated(value: Any) -> Any:
-        budget.deadline = monotonic() + seconds
+        budget.begin(seconds)
         run.ticks = TICKS
         token = BUDGET.set(budget)
         try:

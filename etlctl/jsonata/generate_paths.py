@@ -17,6 +17,10 @@ def is_plain_name(step: n.Step) -> bool:
     return isinstance(node, n.Name) and not (step.stages or step.binds or node.predicates or node.group)
 
 
+def _is_whole(node: n.Node) -> bool:
+    return isinstance(node, n.Array) and node.whole
+
+
 class Paths(Emitter):
     """The part of the compiler for paths."""
 
@@ -25,7 +29,7 @@ class Paths(Emitter):
         if any(step.binds for step in node.steps):
             return self._binding_path(node, context)
         keep = node.keep_singleton or node.keep_array
-        current = self.start(node, context)
+        current = begun = self.start(node, context)
         for number, step in enumerate(node.steps[current[1] :], current[1]):
             is_last = number == len(node.steps) - 1
             single = number == 0 and context.single
@@ -39,12 +43,19 @@ class Paths(Emitter):
         if node.group is not None:
             pairs = self.pair_functions(node.group.pairs, context, binding=False)
             return self.assign(f"grouped({atom.code}, {pairs})", node, "object", missing=False)
-        return atom
+        return self._ended(node, begun[0], atom) if len(node.steps) > 1 else atom
+
+    def _ended(self, node: n.Path, begun: Atom, atom: Atom) -> Atom:
+        """Write that an array constructor without items ends the path it begins, and is what the path gives."""
+        if not _is_whole(node.steps[0].node):
+            return atom
+        empty = "Kept([[]])" if node.keep_singleton else "[]"
+        return self.assign(f"{empty} if type({begun.code}) is Whole and not {begun.code} else {atom.code}", node)
 
     def start(self, node: n.Path, context: Context) -> tuple[Atom, int]:
         """Write what the first step goes through, or the first step itself when it does not go through the context."""
         first = node.steps[0]
-        if isinstance(first.node, n.Array) and first.node.whole:
+        if _is_whole(first.node):
             atom = self.value(first.node, context)
             return (self.assign(f"array_items({atom.code})", node) if len(node.steps) > 1 else atom), 1
         if isinstance(first.node, n.Variable) and len(node.steps) > 1 and not first.stages:
@@ -225,7 +236,7 @@ class Paths(Emitter):
     def _binding_path(self, node: n.Path, context: Context) -> Atom:
         """Write a path whose items carry bindings."""
         first = next(number for number, step in enumerate(node.steps) if step.binds)
-        current, done = self.start(node, context) if first else (Atom(context.code), 0)
+        current, done = begun = self.start(node, context) if first else (Atom(context.code), 0)
         for number in range(done, first):
             current = self.step(node.steps[number], current, "step", single=number == 0 and context.single, final=False)
         step = node.steps[first]
@@ -237,8 +248,9 @@ class Paths(Emitter):
             bindings = self._binding_step(each, bindings)
         if node.group is not None and first and not single:
             # Without items for the step that begins to bind, the reference has not begun when it groups.
-            bindings = f"({bindings} if {current.code} is not NOTHING else NOTHING)"
-        return self._binding_result(node, bindings, context)
+            bindings = f"({bindings} if {current.code} is not NOTHING and {current.code} != [] else NOTHING)"
+        result = self._binding_result(node, bindings, context)
+        return result if done == 0 or node.group is not None or node.binds else self._ended(node, begun[0], result)
 
     def _binding_step(self, step: n.Step, bindings: str) -> str:
         node = step.node

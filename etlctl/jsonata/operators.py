@@ -355,4 +355,5 @@ def numbers_from(left: Any, right: Any) -> Any:
     if size > limit:
         raise JsonataError(f"a range of {size} items is longer than the limit of {limit}", "D2014")
     BUDGET.get().spend(size)
+    BUDGET.get().check_items(size)
     return Sequence(range(int(left), int(right) + 1)).collapsed()

@@ -154,7 +154,8 @@ class Program:
             found = error
         elif isinstance(error, RecursionError):
             found = JsonataError("calls or values are nested too deeply; look for a recursion without end", "D1011")
-        elif isinstance(error, OverflowError):
+        elif isinstance(error, OverflowError) or (isinstance(error, ValueError) and "integer string" in str(error)):
+            # Python refuses to write out whole numbers of thousands of digits.
             found = JsonataError("Number out of range", "D1001")
         elif isinstance(error, MemoryError):
             found = JsonataError("the result does not fit into memory", "D2015")

@@ -11,6 +11,7 @@ from etlctl.jsonata.functions.builtin import Builtin
 from etlctl.jsonata.functions.signature import Signature
 from etlctl.jsonata.values import NOTHING, JsonataError, JsonataSyntaxError
 
+_LONGEST: Final = 20_000
 SURROUNDINGS: Final = {
     "now": Signature("<s?s?:s>"),
     "millis": Signature("<:n>"),
@@ -50,7 +51,11 @@ def evaluated(text: Any, focus: Any, context: Any, variables: dict[str, Any], ru
     if text is NOTHING:
         return NOTHING
     value = context if focus is NOTHING else focus
-    run.ticks -= 100
+    # Reading and compiling takes its time, and cannot be interrupted.
+    run.ticks -= 100 + len(text)
+    if len(text) > _LONGEST:
+        msg = f"The expression passed to $eval has {len(text)} characters, more than the limit of {_LONGEST}"
+        raise JsonataError(msg, "D3121")
     if run.ticks < 0:
         run.late()
     known = {name: item for name, item in variables.items() if item is not NOTHING}

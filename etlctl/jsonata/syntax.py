@@ -8,13 +8,15 @@ and the translation into typed nodes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from etlctl.jsonata.tree import read_tree
 from etlctl.jsonata.values import JsonataSyntaxError
 
 if TYPE_CHECKING:
     from etlctl.jsonata.nodes import Node
+
+_LONGEST: Final = 200_000
 
 
 @lru_cache(maxsize=256)
@@ -24,6 +26,9 @@ def parse(expression: str) -> Node:
     Raises:
         JsonataSyntaxError: It cannot be read; carries the code and the offset of the offending token.
     """
+    if len(expression) > _LONGEST:
+        text = f"the expression has {len(expression)} characters, more than the limit of {_LONGEST}"
+        raise JsonataSyntaxError(text, _LONGEST)
     tree, _ = _read(expression)
     return tree
 

@@ -7,12 +7,13 @@ call; and it can be left behind when a call hangs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from etlctl.batch import Record
 from etlctl.errors import FatalError
-from etlctl.kit.interruptible import Abandoned, CallThread, Guard
+from etlctl.kit.interruptible import Abandoned, CallThread, Guard, TimeIsUp
 from etlctl.kit.user_function import FunctionPlace, Outcome, Refusal, UserFunction
 from etlctl.kit.user_output import talking
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 T = TypeVar("T")
+
+LONGEST_CLOSE = 5.0
+"""Seconds that what a function has left in its event loop may take to end."""
 
 MOST_LEFT_BEHIND = 3
 """Calls of a run that may hang for good before it is given up: each leaves a thread behind."""
@@ -83,7 +87,9 @@ class CalledFunction:
             return
         try:
             if function is not None:
-                thread.do(function.close)
+                guard, close = thread.guard, function.close
+                with suppress(TimeIsUp, Abandoned):
+                    thread.do(lambda: guard.call(close, seconds=LONGEST_CLOSE), longest=LONGEST_CLOSE)
         finally:
             thread.close()
 

@@ -5,7 +5,7 @@ could open, and pickle keeps what a record can hold exactly: dates, decimals, in
 runs code that must not reach this process, ``plain=True`` lets only plain values in (``loads_plain``).
 
 The child's own stdout and stdin are not the pipes: what code there prints goes to stderr. The child ends when the
-pipe closes, so it never outlives this process, however that ends.
+pipe closes, so it never outlives this process, however that ends; and what it has started ends with it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,15 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from queue import SimpleQueue
 from typing import IO, Any, cast
 
-_LENGTH = struct.Struct("<Q")
+from etlctl.kit.forks import forget_in_forks, shut_in_forks
+
+_HEAD = struct.Struct("<4sQ")
+_MARK = b"\x8eetl"
+"""Begins every message: what others write into the pipe is told from it."""
 _PATIENCE = 5.0
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv.pop(1)); from importlib import import_module as load; load({!r}).main()"  # noqa: E501
 
@@ -52,10 +57,16 @@ class ChildProcess:
     """
 
     def __init__(self, module: str, *, plain: bool = False) -> None:
-        command = [sys.executable, "-c", _START.format(module), json.dumps(sys.path)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        folders = [each for each in sys.path if isinstance(each, str)]  # whatever else was put there is of no use
+        command = [sys.executable, "-c", _START.format(module), json.dumps(folders)]
+        # In a group of its own, so that what it starts ends with it.
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
         self._outgoing, self._incoming = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
         self._loads = loads_plain if plain else pickle.loads
+        self._garbled = False
+        shut_in_forks(self._outgoing, self._incoming)
 
     @property
     def pid(self) -> int:
@@ -77,25 +88,31 @@ class ChildProcess:
         """Wait for the next message and return it.
 
         Raises:
-            ChildEnded: It is gone.
+            ChildEnded: It is gone, or what came is no message of ours and it was ended.
             NotPlain: The message is none of plain values.
         """
         try:
             data = read_message(self._incoming)
-        except (OSError, ValueError) as error:
+            if data is not None:
+                return self._loads(data)
+        except NotPlain:
+            raise
+        except OSError as error:
             raise ChildEnded from error
-        if data is None:
-            raise ChildEnded
-        return self._loads(data)
+        except Exception as error:  # garbage may be anything to pickle
+            self._garbled = True
+            self.kill()
+            raise ChildEnded from error
+        raise ChildEnded
 
     def ending(self) -> str:
         """Wait until it is gone, and say how it ended: ``exit code 3`` or ``signal SIGSEGV``."""
         self._close_pipes()
-        try:
-            code = self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:  # it closed its end of the pipe and lives on
-            self._process.kill()
-            code = self._process.wait()
+        self._ended_within(_PATIENCE)  # it may have closed its end of the pipe and live on
+        self.kill()
+        code = self._process.wait()
+        if self._garbled:
+            return "something it wrote into the pipe to the run"
         if code >= 0:
             return f"exit code {code}"
         with contextlib.suppress(ValueError):
@@ -103,18 +120,31 @@ class ChildProcess:
         return f"signal {-code}"
 
     def kill(self) -> None:
-        """End it at once. Safe to call from any thread, and again."""
+        """End it at once, with whatever it has started. Safe to call from any thread, and again."""
         with contextlib.suppress(OSError):
+            if self._process.returncode is None and hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)  # its number is its own until it is waited for
             self._process.kill()
 
     def close(self) -> None:
         """End it: it is told by the closed pipe, and killed when it does not listen."""
         self._close_pipes()
-        try:
-            self._process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._ended_within(0.2)
+        self.kill()
+        self._process.wait()
+
+    def _ended_within(self, seconds: float) -> None:
+        """Wait until it has ended, but leave its number to it: its group goes by that."""
+        if not hasattr(os, "waitid"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+            return
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.002)
 
     def _close_pipes(self) -> None:
         for pipe in (self._outgoing, self._incoming):
@@ -123,8 +153,8 @@ class ChildProcess:
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
-            if self._process.poll() is None:
-                self._process.kill()
+            if self._process.returncode is None:
+                self.kill()
                 self._process.wait()
 
 
@@ -147,13 +177,20 @@ class Channel:
         """Send a message at once.
 
         Raises:
-            Exception: Whatever pickling it raises; nothing was sent.
+            Exception: Whatever pickling it raises; nothing was sent. A pipe that is shut ends this process.
         """
-        write_message(self._outgoing, message)
+        data = pickle.dumps(message, protocol=5)
+        try:
+            _write(self._outgoing, data)
+        except OSError:  # nobody is there, or code that ran here has closed the pipe
+            os._exit(1)
 
     def _listen(self, incoming: IO[bytes]) -> None:
-        while (data := read_message(incoming)) is not None:
-            self._messages.put(data)
+        with contextlib.suppress(OSError, ValueError):
+            while (data := read_message(incoming)) is not None:
+                self._messages.put(data)
+        if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)  # with whatever was started here
         os._exit(0)
 
 
@@ -173,7 +210,9 @@ def open_channel() -> Channel:
         if hasattr(signal, name):
             # Not SIG_IGN: programs that this process starts would inherit that.
             signal.signal(getattr(signal, name), lambda _number, _frame: None)
+            forget_in_forks(getattr(signal, name))
     _first_to_go()
+    shut_in_forks(incoming, outgoing)
     return Channel(incoming, outgoing)
 
 
@@ -196,17 +235,26 @@ def _first_to_go() -> None:
 
 def write_message(pipe: IO[bytes], message: Any) -> None:
     """Write a message and its length, in one go."""
-    data = pickle.dumps(message, protocol=5)
-    pipe.write(_LENGTH.pack(len(data)) + data)
+    _write(pipe, pickle.dumps(message, protocol=5))
+
+
+def _write(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(_HEAD.pack(_MARK, len(data)) + data)
     pipe.flush()
 
 
 def read_message(pipe: IO[bytes]) -> bytes | None:
-    """Return the next message, still pickled; None at the end."""
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    """Return the next message, still pickled; None at the end.
+
+    Raises:
+        ValueError: What comes is no message.
+    """
+    head = pipe.read(_HEAD.size)
+    if len(head) < _HEAD.size:
         return None
-    (length,) = _LENGTH.unpack(head)
+    mark, length = _HEAD.unpack(head)
+    if mark != _MARK:
+        raise ValueError("this is no message")
     data = pipe.read(length)
     return data if len(data) == length else None
 

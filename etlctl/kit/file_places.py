@@ -78,6 +78,9 @@ class Place(ABC):
         """Make everything taken so far safe together with a token; tell whether that is done."""
         return False
 
+    def check(self) -> None:  # noqa: B027 - only what is appended to must be as it was
+        """Raise what ``finish`` would raise because something else has changed the destination."""
+
     @abstractmethod
     def finish(self, info: Mapping[str, Any], *, keep: bool) -> str:
         """Publish everything; return where it is.
@@ -237,20 +240,19 @@ class SingleFile(DraftPlace):
             raise FatalError(f"{self._draft.final} is published already")
         self._writer.finish()
         made = (self._writer.made or self._draft.path(_DATA)).name
-        if self._job.append:
-            self._refuse_changes()
+        self.check()
         if self._draft.before is not None and self._job.format.extends:
             publication.append(made, info)
         else:
             publication.replace(made, info if keep else None)
         self._writer = None
 
-    def _refuse_changes(self) -> None:
+    def check(self) -> None:
         """What is appended was fitted to the file as it was at the start."""
         before, now = self._draft.before, self._draft.identity()
         # Undoing a half append gives the file another time, but leaves its length.
         look_at = ("inode", "size") if self._job.format.extends else ("inode", "size", "mtime_ns")
-        if before is None and now is not None:
+        if before is None and now is not None and self._job.append:
             raise FatalError(
                 f"cannot append to {self._draft.final}: something else has made it while this run was going on",
                 help="run again, and the records come after what is there now",

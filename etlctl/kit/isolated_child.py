@@ -52,8 +52,6 @@ def _serve(channel: Channel, function: UserFunction, kind: str, given: Any) -> N
 def _send_all(channel: Channel, records: list[Record], path: str) -> None:
     try:
         channel.send(("done", records))
-    except OSError:
-        raise
     except Exception as error:
         raise FatalError(strange(path, records), help="records hold text, numbers, dates, lists and objects") from error
 
@@ -69,8 +67,6 @@ class _Answers:
         sent = (outcome.rule, outcome.message) if isinstance(outcome, Refusal) else outcome
         try:
             self._channel.send((sent,))
-        except OSError:
-            raise
         except Exception:  # noqa: BLE001 - pickling may call the user's code
             self._channel.send((("custom_function.result", strange(self._path, outcome)),))
 

@@ -47,6 +47,7 @@ class JoinTable:
         self._records = [record for chunk in chunks for record in chunk.to_rows()] if self._frame is None else None
         if self._frame is None:
             self._frame = _exact_frame(self._records or [])
+        self._length = self._frame.height if self._frame is not None else len(self._records or ())
         names = self._names()
         self._check(names, [*on, *(taken or ())])
         self.taken = dict(taken) if taken is not None else {name: rename(name) for name in names if name not in on}
@@ -56,7 +57,7 @@ class JoinTable:
         self._framed: dict[str, pl.DataFrame] = {}
 
     def __len__(self) -> int:
-        return self._frame.height if self._frame is not None else len(self._records or ())
+        return self._length
 
     def _names(self) -> list[str]:
         if self._frame is not None:

@@ -2,6 +2,7 @@
 
 The keys stand in sorted levels, each about twice as large as the next: a new batch is looked up in each of them by
 binary search over 64-bit hashes, and what has the same hash is compared in full. Levels are merged as they fill up.
+Small batches, as records come in rows, are gathered in a plain set of at most some ten thousand keys first.
 When they hold more than the memory given, all of them go to a temporary SQLite database, which is a file without a
 name: it is gone with the process, however that ends.
 
@@ -21,6 +22,9 @@ _SEED = 7
 _PER_KEY = 24
 _INLINE = 12
 _CACHE_KIB = 64 << 10
+_SMALL = 4096
+"""From so many keys on a batch becomes a level at once; smaller ones are gathered, for a level costs at every look."""
+_MANY = 1 << 16
 
 
 class KeySet:
@@ -33,12 +37,13 @@ class KeySet:
     def __init__(self, memory: int = 256 * MIB) -> None:
         self._memory = memory
         self._levels: list[pl.DataFrame] = []
+        self._recent: set[str] = set()
         self.size = 0
         """Bytes that the keys in memory take."""
         self._disk: _OnDisk | None = None
 
     def __len__(self) -> int:
-        return sum(level.height for level in self._levels) + self.on_disk
+        return sum(level.height for level in self._levels) + len(self._recent) + self.on_disk
 
     @property
     def on_disk(self) -> int:
@@ -53,19 +58,73 @@ class KeySet:
         """
         texts = (keys if isinstance(keys, pl.Series) else pl.Series(keys, dtype=pl.String)).alias("key")
         hashes = texts.hash(_SEED).alias("hash")
-        fresh = texts.is_first_distinct()
-        for level in self._levels:
-            fresh &= ~_within(level, hashes, texts)
-        if self._disk is not None:
-            open_ = fresh.arg_true()
-            known = open_.gather(self._disk.known(texts.gather(open_)))
-            fresh = fresh.scatter(known, values=False)
-        new = pl.DataFrame([hashes, texts]).filter(fresh)
-        if new.height:
-            self._levels.append(new.sort("hash"))
-            self.size += _size(new.get_column("key"))
-            self._merge()
+        fresh = texts.is_first_distinct() & ~self._known(texts, hashes)
+        self._put(pl.DataFrame([hashes, texts]).filter(fresh))
         return fresh
+
+    def add_new(self, keys: pl.Series) -> None:
+        """Add keys that ``known`` said were not there, no two of them equal."""
+        if keys.len() < _SMALL:
+            self.add_few(set(keys.to_list()))
+        else:
+            self._put(pl.DataFrame([keys.hash(_SEED).alias("hash"), keys.alias("key")]))
+
+    def add_few(self, keys: set[str]) -> None:
+        """Add keys that are not there; quicker than ``add`` for a thousand at a time."""
+        if keys:
+            self.size += _PER_KEY * len(keys) + sum(size for size in map(_bytes, keys) if size > _INLINE)
+            self._recent |= keys
+            if len(self._recent) >= _MANY or self.size > self._memory:
+                self._settle()
+
+    def has_any(self, keys: set[str]) -> bool:
+        """Tell whether any of some keys was added before; quicker than ``known`` for a thousand at a time."""
+        if not self._recent.isdisjoint(keys):
+            return True
+        if not keys or not (self._levels or self._disk):
+            return False
+        texts = pl.Series(list(keys), dtype=pl.String)
+        hashes = texts.hash(_SEED)
+        if any(_within(level, hashes, texts).any() for level in self._levels):
+            return True
+        return self._disk is not None and self._disk.known(texts).len() > 0
+
+    def _put(self, new: pl.DataFrame) -> None:
+        if new.height < _SMALL:
+            self.add_few(set(new.get_column("key").to_list()))
+        else:
+            self.size += _size(new.get_column("key"))
+            self._levels.append(new.sort("hash"))
+            self._merge()
+
+    def _settle(self) -> None:
+        """Make a level of the keys that came in small batches."""
+        texts = pl.Series("key", list(self._recent), dtype=pl.String)
+        self._recent.clear()
+        self._levels.append(pl.DataFrame([texts.hash(_SEED).alias("hash"), texts]).sort("hash"))
+        self._merge()
+
+    def known(self, keys: pl.Series) -> pl.Series:
+        """Return for each key whether it was added before.
+
+        Args:
+            keys: Texts without null.
+        """
+        return self._known(keys, keys.hash(_SEED))
+
+    def _known(self, texts: pl.Series, hashes: pl.Series) -> pl.Series:
+        if self._recent and texts.len() >= _SMALL:
+            self._settle()
+        if self._recent:
+            found = pl.Series([text in self._recent for text in texts.to_list()], dtype=pl.Boolean)
+        else:
+            found = pl.repeat(value=False, n=texts.len(), eager=True, dtype=pl.Boolean)
+        for level in self._levels:
+            found |= _within(level, hashes, texts)
+        if self._disk is not None:
+            open_ = (~found).arg_true()
+            found = found.scatter(open_.gather(self._disk.known(texts.gather(open_))), values=True)
+        return found
 
     def _merge(self) -> None:
         levels = self._levels
@@ -77,6 +136,10 @@ class KeySet:
             self._disk.add(pl.concat(levels).get_column("key").sort())
             levels.clear()
             self.size = 0
+
+
+def _bytes(key: str) -> int:
+    return len(key) if key.isascii() else len(key.encode())
 
 
 def _size(keys: pl.Series) -> int:

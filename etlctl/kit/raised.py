@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from traceback import walk_tb
 
+from etlctl.kit.interruptible import Interrupted
 from etlctl.kit.user_code import workspace_of
 
 _LONGEST = 500
@@ -29,7 +30,9 @@ def text_of(error: BaseException) -> str:
     """Return an error's text, cut when it is long; an error that cannot even say what it is says so."""
     try:
         text = str(error)
-    except Exception as another:  # noqa: BLE001 - __str__ is the user's code as well
+    except Interrupted:
+        raise
+    except BaseException as another:  # noqa: BLE001 - __str__ is the user's code as well
         text = f"<its text raised {type(another).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 

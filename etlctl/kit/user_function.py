@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,6 +91,8 @@ class UserFunction:
         self._function = partial(function, **kwargs) if kwargs else function
         self._async = inspect.iscoroutinefunction(function)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._going: object = None
+        self._home = os.getpid()
 
     def each(self, records: list[Record], put: Callable[[Outcome], object], guard: Guard | None = None) -> None:
         """Call the function with one record after the other.
@@ -105,7 +108,7 @@ class UserFunction:
         if guard is not None and self.place.timeout is not None:
             self._each_guarded(records, put, guard)
         elif self._async:
-            self._on_loop(self._each_async(records, put))
+            self._each_on_loop(records, put)
         else:
             self._each_plain(records, put)
 
@@ -158,14 +161,15 @@ class UserFunction:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
-        loop.run_until_complete(_gone(left))
+        if left:  # one that does not want to go is not waited for
+            loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
     # --- one record ---------------------------------------------------------------------------------------------------
 
     def _each_plain(self, records: list[Record], put: Callable[[Outcome], object]) -> None:
-        function = self._function
+        function, home, process = self._function, self._home, os.getpid
         for record in records:
             try:
                 if not _NESTED.isdisjoint(map(type, record.values())):
@@ -174,42 +178,69 @@ class UserFunction:
             except BaseException as error:  # noqa: BLE001 - a user's code may raise anything
                 put(self._refused(error))
                 continue
+            if process() != home:
+                self._end_a_twin()
             # The plain case, a record of its own, is settled right here.
             if type(result) is dict and _TEXT.issuperset(map(type, result)):
                 put(result.copy())  # whatever the function does to its own later
             else:
                 put(self._judged(result))
 
-    async def _each_async(self, records: list[Record], put: Callable[[Outcome], object]) -> None:
+    def _each_on_loop(self, records: list[Record], put: Callable[[Outcome], object]) -> None:
+        """Await one call after the other; what stops the loop itself refuses the record in hand.
+
+        That may be ``loop.stop()``, or a task of the function's own that raises KeyboardInterrupt.
+        """
+        done = 0
+
+        def count(outcome: Outcome) -> None:
+            nonlocal done
+            put(outcome)
+            done += 1
+
+        while done < len(records):
+            self._going = going = object()
+            try:
+                self._on_loop(self._each_async(records[done:], count, going))
+            except (ComponentError, Interrupted):
+                raise
+            except BaseException as error:  # noqa: BLE001
+                self._going = None
+                count(self._refused(error))
+
+    async def _each_async(self, records: list[Record], put: Callable[[Outcome], object], going: object) -> None:
         for record in records:
             try:
                 own_nested((record,))
                 result = await self._function(record)
-            except BaseException as error:  # noqa: BLE001
-                put(self._refused(error))
-            else:
-                put(self._settled(result))
+                if self._going is not going:
+                    return  # others go on: the loop had stopped under this call
+                outcome = self._settled(result)
+            except BaseException as error:
+                if self._going is not going:
+                    raise
+                outcome = self._refused(error)
+            put(outcome)
 
     def _each_guarded(self, records: list[Record], put: Callable[[Outcome], object], guard: Guard) -> None:
         seconds = self._limit
         for record in records:
             try:
                 own_nested((record,))
-                result = guard.call(self._complete, record, seconds=seconds)
+                outcome = self._settled(guard.call(self._complete, record, seconds=seconds))
             except BaseException as error:  # noqa: BLE001
-                put(self._refused(error))
-            else:
-                put(self._settled(result))
+                outcome = self._refused(error)
+            put(outcome)
 
     def _judged(self, result: Any) -> Outcome:
         try:
-            result = self._completed(result)
+            return self._settled(self._completed(result))
         except BaseException as error:  # noqa: BLE001
             return self._refused(error)
-        return self._settled(result)
 
     def _settled(self, result: Any) -> Outcome:
         """Return what a complete result means for its record."""
+        self._end_a_twin()
         if result is None:
             return None
         if _is_record(result):
@@ -221,6 +252,7 @@ class UserFunction:
 
     def _refused(self, error: BaseException) -> Refusal:
         """Return the refusal of a record that made the function raise something."""
+        self._end_a_twin()
         if isinstance(error, Interrupted):
             raise error
         if isinstance(error, TimeIsUp):
@@ -230,6 +262,11 @@ class UserFunction:
         if isinstance(error, ComponentError):
             raise error
         return Refusal("custom_function.raised", told(error, self.place.path, self.place.base_dir))
+
+    def _end_a_twin(self) -> None:
+        """End this process if the function has forked it off: two of us would do the rest of the work."""
+        if os.getpid() != self._home:
+            os._exit(0)
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -248,10 +285,13 @@ class UserFunction:
         except (ComponentError, Interrupted):
             raise
         except BaseException as error:
+            self._end_a_twin()
             raise UnexpectedError(told(error, self.place.path, self.place.base_dir)) from error
 
     def _complete(self, given: Any) -> Any:
-        return self._completed(self._function(given))
+        result = self._completed(self._function(given))
+        self._end_a_twin()
+        return result
 
     def _completed(self, result: Any) -> Any:
         """Return what a call gives in the end: awaited, and a generator run to its end."""
@@ -277,15 +317,15 @@ class UserFunction:
         """Run a coroutine to its end. One loop serves all calls, so that clients and pools of the user can live on."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+        task = self._loop.create_task(work)
         try:
-            return self._loop.run_until_complete(work)
+            return self._loop.run_until_complete(task)
         except Interrupted:
             self._loop = None  # in the middle of something: of no use any more
             raise
-
-
-async def _gone(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)
+        except BaseException:
+            task.cancel()  # the loop may have stopped without it
+            raise
 
 
 async def _all(result: AsyncIterator[Any]) -> list[Any]:
@@ -357,9 +397,16 @@ def _copied(value: Any) -> Any:
 
 def _described(result: Any) -> str:
     if isinstance(result, list | tuple):
-        wrong = next((item for item in result if not _is_record(item)), None)
-        return f"a list with {'None' if wrong is None else _described(wrong)} in it"
+        wrong = [item for item in result if not _is_record(item)]
+        return f"a list with {_described(wrong[0])} in it" if wrong else "a list of records"
     if isinstance(result, dict):
-        name = next((name for name in result if type(name) is not str), None)
-        return f"an object with a field name that is {'None' if name is None else f'a {kind_of(name)}'}"
-    return f"a {kind_of(result)}"
+        names = [name for name in result if type(name) is not str]
+        return f"an object with a field name that is {_named_kind(names[0]) if names else 'no text'}"
+    return "None" if result is None else f"a {kind_of(result)}"
+
+
+def _named_kind(name: Any) -> str:
+    """Say of what kind a field name is; one of a class of its own is named, since it may look like text."""
+    if name is None:
+        return "None"
+    return f"a {type(name).__name__}" if isinstance(name, str) else f"a {kind_of(name)}"

@@ -2,14 +2,18 @@
 
 ``sys.stdout`` is a process-wide thing, so it is not exchanged but replaced by a switch that looks at which thread is
 writing. Threads that run a user's code say so; everybody else writes where they always did.
+
+What goes past ``sys.stdout`` (programs that code starts, libraries in C) goes to the file descriptor 1: the command
+line keeps a private copy of it for ``sys.stdout`` and lets 1 be stderr.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _lock = threading.Lock()
@@ -36,6 +40,21 @@ class _Switch:
     @property
     def replaced(self) -> Any:
         return self._stdout
+
+
+def keep_stdout() -> None:
+    """Let nobody but ``sys.stdout`` write to standard output: what others write to its descriptor goes to stderr."""
+    with suppress(OSError, ValueError, AttributeError):  # one of them is closed, or no file
+        if (sys.stdout.fileno(), sys.stderr.fileno()) != (1, 2):
+            return
+        own = os.dup(1)
+        sys.stdout.flush()
+        stream = os.fdopen(
+            own, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, newline=sys.stdout.newlines
+        )
+        stream.reconfigure(line_buffering=bool(sys.stdout.line_buffering))
+        os.dup2(2, 1)
+        sys.stdout = stream
 
 
 @contextmanager

@@ -73,12 +73,14 @@ class ReadContext(Context):
         batch_size: Records per batch the run works with; a hint. The engine cuts and joins batches itself.
         chunk_bytes: Bytes worth reading at once, about 8 MB, less under a memory budget.
         step: Name of the place in the contract, for rejections.
+        conceals: The contract masks personal data: what ends the run must not quote a record.
     """
 
     position: Position | None = None
     batch_size: int = 50_000
     chunk_bytes: int = 8 << 20
     step: str = "extract"
+    conceals: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ class Destination:
 
     def context(self, ctx: WriteContext) -> WriteContext:
         """Return the context of this destination: a stream of its own, so that several may share a database."""
-        return replace(ctx, step=self.step, stream=f"{ctx.stream}>{self.name}" if ctx.stream else "")
+        return replace(ctx, step=self.step, stream=_stream(ctx.stream, self.name))
 
 
 class Destinations(Loader):
@@ -56,12 +56,19 @@ class Destinations(Loader):
     """
 
     _items: tuple[Destination, ...] = PrivateAttr(default=())
+    _known: frozenset[str] = PrivateAttr(default=frozenset())
 
     @classmethod
-    def of(cls, items: Sequence[Destination]) -> Self:
-        """Return the loader that stands for some destinations, at least one."""
+    def of(cls, items: Sequence[Destination], known: Collection[str] = ()) -> Self:
+        """Return the loader that stands for some destinations, at least one.
+
+        Args:
+            items: The destinations.
+            known: Names of all that the contract has, if these are only some of them.
+        """
         made = cls()
         made._items = tuple(items)
+        made._known = frozenset(known) or frozenset(item.name for item in items)
         return made
 
     @property
@@ -73,6 +80,14 @@ class Destinations(Loader):
     def names(self) -> tuple[str, ...]:
         """Names of the destinations, in the order of the contract."""
         return tuple(item.name for item in self._items)
+
+    def streams(self, stream: str) -> frozenset[str]:
+        """Return the streams of all destinations of the contract, also of those that are left out.
+
+        Args:
+            stream: That of the contract.
+        """
+        return frozenset(_stream(stream, name) for name in self._known)
 
     def only(self, names: Collection[str]) -> Self:
         """Return the loader for some of the destinations.
@@ -86,11 +101,11 @@ class Destinations(Loader):
                 f"there is no destination {gone[0]!r} in the contract; there are {', '.join(self.names)}",
                 help="was it renamed or removed? give it its name back, or discard what was meant for it",
             )
-        return self.of([item for item in self._items if item.name in names])
+        return self.of([item for item in self._items if item.name in names], self._known)
 
     def _with(self, loaders: Sequence[Loader]) -> Self:
         pairs = zip(self._items, loaders, strict=True)
-        return self.of([replace(item, loader=loader) for item, loader in pairs])
+        return self.of([replace(item, loader=loader) for item, loader in pairs], self._known)
 
     def delivery(self) -> Delivery:
         """Return the weakest promise of all."""
@@ -137,6 +152,10 @@ class Destinations(Loader):
         """Return this loader with the options that ``packed`` of one of the same destinations returned."""
         pairs = zip(self._items, json.loads(text), strict=True)
         return self._with([type(item.loader).model_validate_json(options) for item, options in pairs])
+
+
+def _stream(stream: str, name: str) -> str:
+    return f"{stream}>{name}" if stream else ""
 
 
 def _marked(name: str, text: str) -> str:

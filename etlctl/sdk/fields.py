@@ -11,7 +11,7 @@ class FieldProblem:
     """Something an operation can tell is wrong about the fields it is given.
 
     Attributes:
-        code: ``unknown-field``, ``dropped-field``, ``collision``, ``unlike-types``.
+        code: ``unknown-field``, ``dropped-field``, ``collision``, ``unlike-types``, ``unusable-file``.
         message: What is wrong, naming the field.
         path: Where in the operation's options, as keys and indexes.
         candidates: Names to suggest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -222,6 +222,24 @@ class Loader(Component):
         that whether a part of it can be seen already.
         """
         return None
+
+    async def unfinished(self, ctx: WriteContext) -> Sequence[CommitToken]:  # noqa: ARG002
+        """Return the tokens of the contract's unfinished runs here, of whichever of its destinations they are.
+
+        A contract may have had other destinations when such a run began: what they hold must not come twice either.
+
+        Args:
+            ctx: Of the run; its stream is that of the contract, and those of its destinations begin with it and ``>``.
+        """
+        return ()
+
+    async def forget(self, ctx: WriteContext, streams: Collection[str]) -> None:  # noqa: B027
+        """Remove what unfinished runs of other streams have prepared here and nobody can see.
+
+        Args:
+            ctx: Of the run.
+            streams: Some that ``unfinished`` has told.
+        """
 
     def additive(self) -> Loader:
         """Return the loader that adds to what this one writes, for records that come later (replayed dead letters).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from etlctl.quality import CheckResult
 from etlctl.sdk.component import Component
 from etlctl.sdk.context import ConclusionContext, StepContext
-from etlctl.sdk.fields import FieldSet
+from etlctl.sdk.fields import FieldProblem, FieldSet
 from etlctl.sdk.rows import RowSlice
 
 if TYPE_CHECKING:
@@ -77,6 +77,14 @@ class Operation(Component):
 
     def code(self, base_dir: Path) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the user's own files that say what the operation does: editing one edits the contract.
+
+        Args:
+            base_dir: The contract's folder.
+        """
+        return ()
+
+    def file_problems(self, base_dir: Path) -> Sequence[FieldProblem]:  # noqa: ARG002
+        """Return what a glance at the operation's own files tells to be wrong, for ``validate``.
 
         Args:
             base_dir: The contract's folder.

@@ -101,6 +101,45 @@ def test_a_new_run_does_not_undo_what_an_unfinished_one_needs(tmp_path: Path, mo
     assert ids(folder) == (list(range(0, 35, 2)), list(range(35)))
 
 
+ONE = "{type: sqlite, path: out.db, table: even, create_table: true}"
+RENAMED = LOAD.replace("name: even", "name: straight").replace("name: all", "name: whole")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(LOAD, ONE), (ONE, LOAD), (LOAD, RENAMED)], ids=["one now", "several now", "renamed"]
+)
+def test_what_the_destinations_of_before_hold_does_not_come_twice(tmp_path: Path, before: str, after: str) -> None:
+    folder = workspace(tmp_path, load=before)
+    killed = etlctl(tmp_path, "run", "contracts/c", "--checkpoint", "job", fault="load.before_commit:4=kill")
+    assert killed.returncode == -9, killed
+    with sqlite3.connect(folder / "out.db") as database:
+        there = database.execute("SELECT count(*) FROM even").fetchone()
+    (folder / "load.yaml").write_text(after)
+    for command in (["run", "contracts/c"], ["resume", "--checkpoint", "job", "--accept-changes"]):
+        refused = etlctl(tmp_path, *command)
+        assert refused.returncode == 7, refused
+        assert "which the contract does not have any more" in refused.stderr
+    with sqlite3.connect(folder / "out.db") as database:
+        assert database.execute("SELECT count(*) FROM even").fetchone() == there
+        database.execute("DELETE FROM even")
+    assert etlctl(tmp_path, "run", "contracts/c", "--restart").returncode == 0
+    assert etlctl(tmp_path, "run", "contracts/c").returncode == 0, "it is done with"
+    with sqlite3.connect(folder / "out.db") as database:
+        assert {row[0] for row in database.execute("SELECT count(*) FROM even GROUP BY id")} == {2}
+
+
+@pytest.mark.parametrize("after", [ONE, RENAMED], ids=["one now", "renamed"])
+def test_what_the_destinations_of_before_have_prepared_goes(tmp_path: Path, after: str) -> None:
+    folder = workspace(tmp_path, mode="full")
+    killed = etlctl(tmp_path, "run", "contracts/c", "--checkpoint", "job", fault="load.after_commit:2=kill")
+    assert killed.returncode == -9, killed
+    (folder / "load.yaml").write_text(after)
+    assert etlctl(tmp_path, "run", "contracts/c").returncode == 0
+    with sqlite3.connect(folder / "out.db") as database:
+        names = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert names == {"even", "_etlctl_commits"}
+
+
 FILES = {
     "append": "{type: file, path: a.jsonl, write_method: append}",
     "replace": "{type: file, path: a.jsonl}",
@@ -165,6 +204,22 @@ def test_a_file_that_must_not_be_replaced_keeps_a_table_from_being_published(tmp
     with sqlite3.connect(folder / "out.db") as database:
         assert not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'even'").fetchall()
     assert (folder / "all.jsonl").read_text() == '{"id":1}\n' * 6
+
+
+def test_a_file_that_was_changed_meanwhile_keeps_a_table_from_being_published(tmp_path: Path) -> None:
+    folder = workspace(tmp_path, mode="full")
+    (folder / "all.jsonl").write_text('{"id":-1}\n')
+    killed = etlctl(tmp_path, "run", "contracts/c", "--checkpoint", "job", fault="publish.before=kill")
+    assert killed.returncode == -9, killed
+    (folder / "all.jsonl").write_text('{"id":-1}\n{"id":-2}\n')
+    refused = etlctl(tmp_path, "resume", "--checkpoint", "job")
+    assert refused.returncode == 1, refused
+    assert "something else has changed it since this run began" in refused.stderr
+    with sqlite3.connect(folder / "out.db") as database:
+        assert not database.execute("SELECT name FROM sqlite_master WHERE name = 'even'").fetchall()
+    # As the message says: nothing was published, so a run from the beginning loads everything once.
+    assert etlctl(tmp_path, "run", "contracts/c").returncode == 0
+    assert ids(folder) == (list(range(0, 35, 2)), [-2, -1, *range(35)])
 
 
 def test_a_proof_copies_all_destinations(tmp_path: Path) -> None:

@@ -197,3 +197,4 @@ def test_nothing_to_compare_with_is_a_mistake_of_the_call(repository: Path, plac
     assert done.returncode == 2
     assert "compare with" in done.stderr
     assert "Traceback" not in done.stderr
+    assert ("a revision of git: git:missing" in done.stderr) is (place == "missing")

@@ -206,3 +206,40 @@ def test_what_is_too_large_for_compiled_code_goes_to_the_engine() -> None:
     assert "deep" in jsonata.compile(nested).reason
     with pytest.raises(jsonata.JsonataSyntaxError, match="cannot be evaluated"):
         jsonata.compile("a ? (" * 90 + "$match(b, /(a+)+$/)" + ") : 2" * 90)
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("[].a", []),
+        ("[nope].a.b[0]", []),
+        ("[nope].a[]", [[]]),
+        ("[nope].a@$x.$x", []),
+        ("[nope].a^(b)", []),
+        ('[nope].a{"x": 1}', {"x": 1}),
+        ("([nope]).a", None),
+        ("[nope][0].a", None),
+        ("[1].nope", None),
+        ("$sum([nope].n)", 0),
+    ],
+)
+def test_an_array_constructor_without_items_ends_its_path(text: str, result: Any) -> None:
+    assert jsonata.evaluate(text, {"n": 1}) == result
+
+
+@pytest.mark.parametrize("text", ["$clone(2.5)", "$clone(null)", '$clone("a")', "$map([1, [2]], $clone)"])
+def test_only_objects_and_arrays_are_cloned(text: str) -> None:
+    with pytest.raises(jsonata.JsonataError) as caught:
+        jsonata.evaluate(text, {})
+    assert caught.value.code == "T0410"
+
+
+def test_a_grouping_behind_bindings_that_never_began() -> None:
+    assert jsonata.evaluate('t[5].x#$i.x{"z": 1}', {"t": [1]}) == {"z": 1}
+    assert jsonata.evaluate('t#$i.x{"z": 1}', {"t": [1]}) == {}
+    rows = {"r": [{"n": 1, "k": "x"}, {"n": 2, "k": "y"}]}
+    assert jsonata.evaluate("r@$a.r@$b{$a.k: [$b.n, $a.n]}", rows) == {"x": [1, 2, 1, 1], "y": [1, 2, 2, 2]}
+
+
+def test_words_of_a_large_number() -> None:
+    assert jsonata.evaluate('$formatInteger(1e46, "w")', {}) == "ten billion trillion trillion trillion"

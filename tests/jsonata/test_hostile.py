@@ -3,6 +3,7 @@
 import pytest
 
 from etlctl import jsonata
+from etlctl.jsonata.memory import held
 
 LIMITS = jsonata.Limits(seconds=0.3, items=100_000, characters=1_000_000)
 DOUBLE = '($f := function($s, $n){$n = 0 ? $s : $f({"a": $s, "b": $s}, $n - 1)}; '
@@ -34,6 +35,14 @@ DOUBLE = '($f := function($s, $n){$n = 0 ? $s : $f({"a": $s, "b": $s}, $n - 1)};
         ("$reduce([1..40], function($a, $b){$append($a, $a)}, [1, 2])", {"D2015"}),
         ("(function($x){$x($x)})(function($x){$x($x)})", {"D1012"}),
         ("([1..1000])@$a.([1..1000])@$b.([1..1000])@$c.($a + $b + $c)", {"D1012", "D2015"}),
+        ("$zip([1..90000], [1..90000])", {"D2015"}),
+        ("$reduce([1..40], function($a, $b){$replace($a, 'a', 'aa')}, 'a')", {"D1001"}),
+        ("$split($pad('', 900000, 'a,'), ',')", {"D2015"}),
+        ("$split($pad('', 900000, 'a'), '')", {"D2015"}),
+        ("$split($pad('', 900000, 'a,'), /,/)", {"D2015", "D1012"}),
+        ("$match($pad('', 900000, 'a'), /a/)", {"D2015", "D1012"}),
+        ("$eval($pad('1', 900000, '+1'))", {"D3121"}),
+        ("([1..90000])@$a.$.{'k': $a}{'all': $a}", {"D1012", "D2015"}),
         ("[1..300].([1..300])[$ > 0 and $count([1..300][$ > 1]) > 0]", {"D1012", "D2015"}),
     ],
 )
@@ -50,6 +59,36 @@ def test_ends_as_an_error(text: str, codes: set[str]) -> None:
 def test_what_cannot_be_read_is_a_syntax_error(text: str) -> None:
     with pytest.raises(jsonata.JsonataSyntaxError):
         jsonata.evaluate(text, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$map([1..1000], function($i){[1..2000000]})",
+        "$count([1..1000].[[1..1000000]])",
+        "$map([1..1000], function($i){$pad('', 20000000 + $i, 'a')})",
+        "$string([1..5000000], true)",
+    ],
+)
+def test_an_evaluation_may_not_take_all_memory(text: str) -> None:
+    limits = jsonata.Limits(seconds=100, memory_mb=150)
+    before = held()
+    with pytest.raises(jsonata.JsonataError, match="150 MiB of memory") as caught:
+        jsonata.compile(text).evaluate({}, limits=limits)
+    assert caught.value.code == "D2015"
+    assert held() - before < 1 << 30
+
+
+@pytest.mark.parametrize("text", ["n & ''", "$power(n, 2)", "$formatNumber(n, '0')", "$string(n)", "$formatBase(n, 2)", "$formatInteger(n, 'a')"])
+def test_numbers_of_thousands_of_digits_are_out_of_range(text: str) -> None:
+    with pytest.raises(jsonata.JsonataError) as caught:
+        jsonata.evaluate(text, {"n": 10**100_000})
+    assert caught.value.code == "D1001"
+
+
+def test_an_expression_may_not_be_endless() -> None:
+    with pytest.raises(jsonata.JsonataSyntaxError, match="more than the limit of 200000"):
+        jsonata.compile("a" * 200_001)
 
 
 def test_a_deep_input_does_not_break_anything() -> None:

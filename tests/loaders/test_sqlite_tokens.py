@@ -223,6 +223,21 @@ async def test_a_run_is_not_resumed_without_its_staged_rows_or_in_another_mode(t
 
 
 @MODES
+async def test_a_run_whose_batches_gave_no_record_yet_is_resumed(tmp_path: Path, once) -> None:
+    ctx = context(tmp_path, publish_once=once)
+    writer = await Sqlite(**OPTIONS).open(ctx)
+    await put(writer, ctx, [], 1)
+    await writer.suspend()
+    ctx = context(tmp_path, publish_once=once, resume=True)
+    writer = await Sqlite(**OPTIONS).open(ctx)
+    assert (await writer.committed()).seq == 1
+    await put(writer, ctx, numbered(0, 3), 2)
+    assert (await writer.finish()).records == 3
+    await writer.close()
+    assert len(query(tmp_path)) == 3
+
+
+@MODES
 async def test_what_is_not_committed_is_gone(tmp_path: Path, once) -> None:
     ctx = context(tmp_path, publish_once=once)
     writer = await Sqlite(**OPTIONS).open(ctx)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def test_reject_keeps_rule_field_and_value(tmp_path: Path, form: str) -> None:
     assert [rule for rule, _ in found] == ["check.minimum", "check.format", "check.minimum", "check.unique"]
     assert found[0][1] == "field 'age': 17 is less than the minimum 18"
     assert found[3][1] == "field 'id' must be unique: '1' was there before"
+
+
+def test_a_bound_is_told_with_all_its_digits(tmp_path: Path) -> None:
+    run(workspace(tmp_path, {"schema": {"fields": {"age": {"minimum": 1234567}}}}))
+    assert letters(tmp_path)[0][1] == "field 'age': 41 is less than the minimum 1234567"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
@@ -215,6 +221,7 @@ def test_a_warning_lets_the_run_go_on(tmp_path: Path) -> None:
     passed = {check.name: check.passed for check in result.checks}
     assert passed == {"freshness.end": False, "null_share.mail": False, "null_share.id": True}
     assert any("freshness.end: the newest end is 2024-02-01T00:00:00+00:00" in text for text in said)
+    assert any(re.search(r"its age \d+d\S*; 2h is allowed", text) for text in said)
     assert any("mail is null or missing in 2 of 5 records (40.00 %); 10 % are allowed" in text for text in said)
 
 

@@ -304,3 +304,28 @@ def test_counts_of_an_outer_join_balance(orders: Path) -> None:
     assert len(found) == 151
     assert found[-1] == {"id": None, "country": "XX", "name": "nowhere"}
     assert (result.counts.extracted, result.counts.added, result.counts.loaded) == (100, 51, 151)
+
+
+def test_leftovers_of_a_right_side_that_is_no_table_come_along() -> None:
+    """Values of several kinds have no frame form; the right side is rows then."""
+    right = [{"id": 1, "w": "x"}, {"id": "1", "w": "y"}, {"id": 2.5, "w": "z"}]
+    outcome = run_rows([join(right, on="id", how="outer")], [{"id": 1, "v": "a"}], whole=True)
+    assert outcome.records == [
+        {"id": 1, "v": "a", "w": "x"},
+        {"id": "1", "v": None, "w": "y"},
+        {"id": 2.5, "v": None, "w": "z"},
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"on_many": "first"}, {"on_many": "reject"}, {"how": "inner"}])
+def test_a_large_right_side_is_joined_like_a_small_one(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = rows_to_frame([{"id": n % 7 if n % 5 else None, "n": n} for n in range(40)])
+    right = Batch.of_frame(rows_to_frame([{"id": n % 9 or None, "w": n} for n in range(20)]), {})
+    small = run_frame([join(right, on="id", **options)], left)
+    monkeypatch.setattr("etlctl.transforms.join._LARGE", 1)
+    large = run_frame([join(right, on="id", **options)], left)
+    assert large == small
+    assert large.records == run_rows([join(right, on="id", **options)], left.to_dicts()).records
+    assert large.forms[0] != "rows"

@@ -11,6 +11,8 @@ from etlctl.transforms.map import Map
 from operations_driver import build, run_frame, run_rows
 from pydantic import ValidationError
 
+from etlctl.contract.compile import check
+from etlctl.contract.render import full
 from etlctl.errors import FatalError
 from etlctl.sdk import FieldSet
 
@@ -165,3 +167,22 @@ def test_the_everyday_case_stays_a_frame(options: dict[str, Any]) -> None:
     assert outcome.forms == ["frame"]
     assert outcome.records == run_rows([lookup(a=options)], frame.to_dicts()).records
     assert run_frame([lookup(a=options)], frame.clear()).records == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{c: no.csv}", "transform.yaml:2:12 E205 the table"),
+        ("{c: {file: no.json, default: x}}", "No such file or directory"),
+        ("{c: {file: three.csv, value_column: b}}", "three.csv has 3 columns: a, b, c"),
+        ("{c: {file: three.csv, key_column: q, value_column: b}}", "has no column 'q'; there are a, b, c"),
+        ("{c: {file: three.csv, key_column: a, value_column: b, key_type: integer}}", "'x' is not an integer"),
+    ],
+)
+def test_validate_finds_a_table_that_cannot_be_used(tmp_path: Path, options: str, expected: str) -> None:
+    (tmp_path / "three.csv").write_text("a,b,c\nx,2,3\n")
+    (tmp_path / "in.csv").write_text("c\n1\n")
+    (tmp_path / "extract.yaml").write_text("type: file\npath: in.csv\n")
+    (tmp_path / "load.yaml").write_text("type: file\npath: out.csv\n")
+    (tmp_path / "transform.yaml").write_text(f"transform:\n- map: {options}\n")
+    assert expected in full(check(tmp_path, environ={}))

@@ -249,6 +249,38 @@ def test_behind_other_steps_nothing_is_kept_of_a_rejected_record(people: Path) -
     assert "its record was not kept" in replayed.stdout + replayed.stderr
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"transform.yaml": "transform:\n- convert: {email: {type: integer, on_error: fail}}\n"}, "convert"),
+        ({"transform.yaml": "transform:\n- map: {email: {values: {a: b}, on_missing: fail}}\n"}, "map"),
+        (
+            {
+                "transform.yaml": "transform:\n- custom_function: {module: own, function: each}\n",
+                "own.py": "def each(record):\n    raise SystemError(record['email'])\n",
+            },
+            "custom_function",
+        ),
+        (
+            {"transform.yaml": "transform:\n", "extract.yaml": "type: file\npath: in.jsonl\non_bad_record: fail\n"},
+            "in.jsonl:4",
+        ),
+    ],
+    ids=["convert", "map", "custom_function", "extract"],
+)
+def test_what_ends_a_run_before_the_mask_quotes_nothing(people: Path, files: dict[str, str], told: str) -> None:
+    for name, text in files.items():
+        masked = f"{text}- mask: {MASKS}\n" if name == "transform.yaml" else text
+        (people / name).write_text(masked)
+    root = people.parents[1]
+    ran = command("--debug", "run", "contracts/people", cwd=root)
+    assert ran.returncode != 0
+    assert told in ran.stderr
+    for plain in (CANARY, PHONE, SECRET):
+        assert traces_of(plain, root) == []
+        assert plain not in ran.stdout + ran.stderr
+
+
 def loaded_rows(folder: Path) -> list[dict[str, Any]]:
     with sqlite3.connect(folder / "out.db") as database:
         database.row_factory = sqlite3.Row

@@ -132,3 +132,20 @@ def test_types_are_strict() -> None:
     assert not is_of_type(True, "float")
     assert not is_of_type(1.0, "integer")
     assert is_of_type(True, "any")
+
+
+def test_unique_knows_a_value_in_whatever_form_it_comes() -> None:
+    import polars as pl
+
+    unique = UniqueCheck(fields={"a": "reject", "b": "warn"}).fresh()
+    first = [{"x": 1, "y": None}, [1, True], "s", 1, True, float("nan"), Decimal("0.5"), 2**70, None]
+    again = [{"x": 1.0}, [1.0, True], "s", 1.0, True, float("nan"), 0.5, float(2**70), None]
+    other = [{"x": "1"}, [1, 1], "S", "1", "True", "nan", "0.5", str(2**70), None]
+    nothing = [None] * len(first)
+    assert unique.screen({"a": first, "b": nothing}) == []
+    assert [each.position for each in unique.screen({"a": again, "b": nothing})] == list(range(len(first) - 1))
+    assert unique.screen({"a": other, "b": nothing}) == []
+    numbers = pl.DataFrame({"a": [1, 9, 9], "b": [0.5, None, 0.5]})
+    found = unique.screen_frame(numbers, StepContext())
+    assert [(each.position, each.field) for each in found] == [(0, "a"), (2, "a")]
+    assert [(each.position, each.field) for each in unique.screen({"a": [10, 11], "b": [0.5, 0.5]})] == [(1, "b")]

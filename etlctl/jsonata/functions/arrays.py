@@ -52,6 +52,9 @@ def zipped(*arrays: Any) -> Any:
         if array is NOTHING:
             return []
         columns.append(array if isinstance(array, list) else [array])
+    size = min(map(len, columns)) * (len(columns) + 4)  # a row weighs more than its items
+    if size > _MANY:
+        BUDGET.get().check_items(size)
     return [list(row) for row in zip(*columns, strict=False)]
 
 

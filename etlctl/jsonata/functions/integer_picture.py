@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache, reduce
 from math import gcd
 from typing import Any, Final, Literal, TypeAlias
@@ -10,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from etlctl.jsonata.functions import number_words as words
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.numbers import floor
-from etlctl.jsonata.functions.numeric import out_of_range, shortest
+from etlctl.jsonata.functions.numeric import as_float, out_of_range, shortest
 from etlctl.jsonata.functions.signature import shown
 from etlctl.jsonata.values import JsonataError
 
@@ -136,6 +137,7 @@ def write_integer(value: float, picture: IntegerPicture) -> str:
     Raises:
         JsonataError: D3130 for a numbering sequence; D1001 when the text would be absurdly long.
     """
+    as_float(value)  # what is no double has too many digits for any picture
     amount = abs(value)
     primary = picture.primary
     if primary == "decimal":
@@ -143,7 +145,7 @@ def write_integer(value: float, picture: IntegerPicture) -> str:
     elif primary == "sequence":
         raise sequence_refused(picture)
     elif primary == "words":
-        text = words.to_words(int(amount), ordinal=picture.ordinal)
+        text = words.to_words(_as_written(amount), ordinal=picture.ordinal)
         text = text.upper() if picture.case == "upper" else text.lower() if picture.case == "lower" else text
     else:
         if primary == "roman" and amount > _MOST_DIGITS * 1000:
@@ -151,6 +153,11 @@ def write_integer(value: float, picture: IntegerPicture) -> str:
         text = words.to_roman(int(amount)) if primary == "roman" else words.to_letters(int(amount))
         text = text.upper() if picture.case == "upper" else text
     return f"-{text}" if value < 0 else text
+
+
+def _as_written(amount: float) -> int:
+    """Return a whole number as its shortest text says it: 1e46 is ten to the power of 46, and not its nearest double."""
+    return int(Decimal(repr(amount)))
 
 
 def _digits(amount: float, picture: IntegerPicture) -> str:

@@ -18,6 +18,7 @@ from etlctl.jsonata.values import NOTHING, JsonataError, Sequence
 
 _NUMBERS: Final = frozenset((int, float))
 _MOST: Final = 2**31
+_BIG: Final = 100_000
 _REFERENCE: Final = re.compile(r"\$(\$|0|[0-9]*)")
 
 
@@ -123,6 +124,8 @@ def split(text: Any, separator: Any, limit: Any = NOTHING) -> Any:
     if type(separator) is str:
         if type(limit) is float:
             most = int(limit)
+        if len(text) > _BIG:
+            BUDGET.get().check_items(text.count(separator))
         parts = text.split(separator) if separator else list(text)
         return parts if most is None else parts[:most]
     if not isinstance(separator, Closure):
@@ -189,9 +192,9 @@ def _unreplaceable(text: str, pattern: Any, replacement: Any, most: int | None) 
 
 
 def _replace_text(text: str, pattern: str, replacement: str, most: int | None) -> str:
-    if len(replacement) > 1000:
+    if len(replacement) * len(text) > _BIG:
         hits = text.count(pattern) if most is None else min(most, text.count(pattern))
-        BUDGET.get().check_characters(len(text) + hits * len(replacement))
+        BUDGET.get().check_characters(len(text) + hits * (len(replacement) - len(pattern)))
     return text.replace(pattern, replacement, -1 if most is None else most)
 
 

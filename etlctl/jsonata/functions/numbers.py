@@ -261,6 +261,7 @@ def format_base(value: Any, radix: Any = NOTHING) -> Any:
     near = rounded(value)
     if base == 10:
         return shortest(near)
+    as_float(near)  # what is no double has too many digits
     whole = int(near)
     digits: list[str] = []
     rest = abs(whole)

@@ -17,6 +17,8 @@ from etlctl.jsonata.values import NOTHING, JsonataError, JsonataSyntaxError
 
 _STEPS: Final = 10_000_000
 """Steps a search may take without a look at the clock, which costs more than most searches."""
+_OFTEN: Final = 0xFFF
+"""Matches between two looks at the clock, less one."""
 _LONGEST_WAIT: Final = 5.0
 """Seconds one search may take where the evaluation has no deadline."""
 
@@ -57,12 +59,17 @@ class Regex(Closure):
         """
         end = len(text)
         first = True
+        count = 0
         wait = None if end <= self._harmless else BUDGET.get().seconds_left() or _LONGEST_WAIT
         try:
             for match in self._compiled.finditer(text, timeout=wait):
                 start, stop = match.span()
                 if start == stop and not first:
                     raise self._empty()
+                count += 1
+                if not count & _OFTEN:
+                    BUDGET.get().check_items(count)
+                    BUDGET.get().check()
                 yield match
                 if stop >= end:
                     return

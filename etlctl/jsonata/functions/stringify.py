@@ -14,6 +14,8 @@ from etlctl.jsonata.functions.signature import symbol
 from etlctl.jsonata.limits import BUDGET
 from etlctl.jsonata.values import NOTHING, JsonataError
 
+_MANY: Final = 10_000
+"""Items written between two looks at the clock and the memory."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -90,7 +92,10 @@ def _write_array(value: list[Any], put: Any, line: str, colon: str) -> None:
         return
     inner = line + "  " if line else ""
     lead = "[" + inner
-    for item in value:
+    budget = BUDGET.get() if len(value) > _MANY else None
+    for number, item in enumerate(value):
+        if budget is not None and not number % _MANY:
+            budget.check()
         put(lead)
         _write(item, put, inner, colon)
         lead = "," + inner

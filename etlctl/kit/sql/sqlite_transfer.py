@@ -115,7 +115,8 @@ class Transfer:
     def _check_kept(self, stored: Stored) -> None:
         """Make sure that what the token speaks of is where this run would go on with it."""
         kept_in = self._stage if self._staged else self._job.table
-        there = read_table(self._database, kept_in) is not None or (not self._staged and not stored.records)
+        # Without a record so far there may be no table yet: its columns come from the first one.
+        there = not stored.records or read_table(self._database, kept_in) is not None
         if stored.staged == self._staged and there:
             return
         kept = "staged" if stored.staged else "in the table already"

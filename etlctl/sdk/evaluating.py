@@ -1,0 +1,32 @@
+"""An operation that evaluates a JSONata expression says so, and ``validate`` looks for mistakes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A JSONata expression of an operation.
+
+    Attributes:
+        option: The option it stands in.
+        text: The expression, one that can be read.
+        bindings: Names of variables from outside.
+        whole: It sees the array of all records.
+    """
+
+    option: str
+    text: str
+    bindings: Collection[str] = ()
+    whole: bool = False
+
+
+@runtime_checkable
+class Evaluating(Protocol):
+    """An operation that may evaluate JSONata."""
+
+    def evaluated(self) -> Evaluated | None:
+        """Return its expression; None when it has none."""
