@@ -179,6 +179,8 @@ class DeadLetter:
         status: ``open``, ``replayed`` or ``discarded``.
         created_at: When it was rejected first, UTC.
         redacted: A secret was masked in ``raw``: it is no longer the exact source record.
+        raw_of: Id of the letter with which ``raw`` is stored; None: with this one. A large source record of which many
+            parts are rejected is stored once.
     """
 
     id: str
@@ -198,6 +200,7 @@ class DeadLetter:
     status: str = "open"
     created_at: datetime | None = None
     redacted: bool = False
+    raw_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,7 @@ class File(Loader):
             if problem is not None:
                 raise FatalError(f"cannot write {self.path}: {problem}")
             target, compression = chosen(choice)
+            target = target.declaring({name: declared.type for name, declared in ctx.fields.items()})
             claim = Claim(ctx.run_id or new_id("run"), ctx.stream, ctx.fence, ctx.resume)
             job = Job(target, compression, self.appends, claim, ctx.warn)
             if path is None:

@@ -156,6 +156,10 @@ class Sqlite(Loader):
             return ()
         return (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
 
+    def key_fields(self) -> tuple[str, ...]:
+        """Return the fields that find a row; what other methods say of a table that is there is not looked at."""
+        return self.key if self.method.keyed or self.create_table else ()
+
     def _location(self) -> str:
         """Return what the contract says of where the database is."""
         if self.database is not None:
@@ -242,7 +246,9 @@ class Sqlite(Loader):
         copy = folder / path.name
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            source = Database(path, create=False)
+            # A database in WAL mode that is closed is best opened for writing: that leaves no new files behind.
+            unfinished = any(map(_holds_something, (f"{path}-wal", f"{path}-journal")))
+            source = Database(path, create=False, read_only=unfinished)
             target = Database(copy, create=True)
             with closing(source), closing(target), source.told():
                 source.connection.backup(target.connection)
@@ -330,6 +336,13 @@ class _SqliteWriter(Writer):
                 return function(*args, **kwargs)
 
         return await self._ctx.run_cpu(alone)
+
+
+def _holds_something(journal: str) -> bool:
+    try:
+        return Path(journal).stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _file_name(location: str) -> str:

@@ -13,7 +13,7 @@ from etlctl.errors import ConversionError
 from etlctl.kit.calling import CalledFunction
 from etlctl.kit.user_code import source_of
 from etlctl.kit.user_function import FunctionPlace, Refusal
-from etlctl.sdk import Example, FatalError, FieldSet, Record, RowSlice, Scope, StepContext
+from etlctl.sdk import Example, FatalError, FieldProblem, FieldSet, Record, RowSlice, Scope, StepContext
 from etlctl.sdk.whole_frame import WholeFrame
 
 if TYPE_CHECKING:
@@ -100,6 +100,18 @@ class CustomFunction(WholeFrame):
         """Return the file of the function, when it is the user's own."""
         found = source_of(self.path.rpartition(".")[0], base_dir)
         return () if found is None else (found,)
+
+    def file_problems(self, base_dir: Path) -> tuple[FieldProblem, ...]:
+        """Return what is wrong with the function's file, as far as that can be told without importing it."""
+        from etlctl.kit.function_glance import trouble_with  # noqa: PLC0415 - only contracts with functions pay for it
+
+        module, _, name = self.path.rpartition(".")
+        found = trouble_with(module, name, base_dir)
+        if found is None:
+            return ()
+        option = "callable" if self.callable else "module" if found.of_module else "function"
+        meant = module if found.of_module else name
+        return (FieldProblem("unusable-file", found.message, (option,), found.candidates, meant),)
 
     def fresh(self) -> CustomFunction:
         """Return a copy that looks the function up anew, so that no object outlives its run."""

@@ -15,8 +15,8 @@ from etlctl.errors import RecordRejected
 from etlctl.kit.comparison import MEMBERS, NULLS, ORDERS, PASS_NULL, TEXTS, Unlike, compile_test, usual_types
 from etlctl.kit.evaluation import field_getter
 from etlctl.kit.frame_jsonata.subset import rows_only
-from etlctl.sdk import Example, FieldProblem, FieldSet, Operation, RowSlice, StepContext
-from etlctl.sdk.evaluating import Evaluated
+from etlctl.sdk import Example, FieldProblem, FieldSet, RowSlice, StepContext
+from etlctl.sdk.evaluating import Evaluated, Evaluating
 from etlctl.types import NUMBERS, kind_of, shown
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Condition(BaseModel):
         return self
 
 
-class Filter(Operation):
+class Filter(Evaluating):
     """Keeps the records that pass one condition, all of several, or a JSONata expression.
 
     A missing or null field passes ``ne``, ``not_in``, ``not_contains`` and ``is_null`` only. Values are compared like

@@ -160,6 +160,14 @@ class Join(Operation):
         except FatalError:  # it is for the run to say that there is nothing to read
             return ()
 
+    def file_problems(self, base_dir: Path) -> list[FieldProblem]:
+        """Return what the right side reads and is not there."""
+        try:
+            self.places(base_dir)
+        except FatalError as error:
+            return [FieldProblem("unusable-file", f"the right side of the join: {error.message}", ("with", "path"))]
+        return []
+
     def fresh(self) -> Join:
         """Return the operation without the table it has read."""
         return self.remade(_table=None)

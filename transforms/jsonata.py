@@ -9,9 +9,10 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from etlctl import jsonata
+from etlctl.jsonata.reads import fields_made
 from etlctl.kit.frame_jsonata.subset import may_drop, rows_only
-from etlctl.sdk import Example, FatalError, FieldSet, Operation, Record, RowSlice, Scope, StepContext
-from etlctl.sdk.evaluating import Evaluated
+from etlctl.sdk import Example, FatalError, FieldSet, Record, RowSlice, Scope, StepContext
+from etlctl.sdk.evaluating import Evaluated, Evaluating
 from etlctl.types import kind_of, shown
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _RECORD = jsonata.Limits(items=2_000_000)
 _BATCH = jsonata.Limits(seconds=600, items=20_000_000, characters=500_000_000, memory_mb=8192)
 
 
-class Jsonata(Operation):
+class Jsonata(Evaluating):
     """Reshapes records with a JSONata expression.
 
     An object is a record, an array of objects several; nothing (or an empty array) drops the record; anything else
@@ -147,8 +148,9 @@ class Jsonata(Operation):
         rows.exchange(made)
 
     def effect(self, known: FieldSet) -> FieldSet:
-        """What comes out is not known."""
-        return known.opaque()
+        """The keys of an object with literal ones are the fields then; else what comes out is not known."""
+        made = fields_made(self.expression) if self.mode == "record" else None
+        return known.opaque() if made is None else known.only(dict.fromkeys(made, "any"), "jsonata")
 
 
 def _records(result: Any) -> list[Record] | None:

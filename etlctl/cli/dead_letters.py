@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,7 +100,10 @@ def _show_letters(letters: Sequence[DeadLetter], total: int, *, json: bool, mixe
     if json:
         from etlctl.state.records import dead_letter_dict  # noqa: PLC0415
 
-        output.json_data([dead_letter_dict(letter) for letter in letters])
+        # A large source record of which many parts were rejected is told once.
+        told = {letter.id for letter in letters}
+        shown = [replace(letter, raw=None) if letter.raw_of in told else letter for letter in letters]
+        output.json_data([dead_letter_dict(letter) for letter in shown])
     elif letters:
         columns = ["id", "when (UTC)", "contract", "location", "rule", "message", *(["status"] if mixed else [])]
         rows = [
@@ -130,6 +134,7 @@ def _facts(letter: DeadLetter) -> list[str]:
         "message": letter.message,
         "status": letter.status,
         "rejected": f"{instant(letter.created_at)} UTC",
+        "raw of": f"{letter.raw_of}, which has the same source record" if letter.raw_of else None,
         "note": "a secret was masked in the raw record" if letter.redacted else None,
     }
     return [f"{name:<9} {text}" for name, text in facts.items() if text is not None]

@@ -134,6 +134,9 @@ def fail(result: RunResult) -> None:
     say(f"error: {result.error}")
     if result.error_help:
         say(f"  help: {result.error_help}")
-    if result.resume_command:
-        say(f"  carry on with: {result.resume_command}")
+    from etlctl.engine.report import what_next  # noqa: PLC0415
+
+    advice = what_next(result)
+    if advice:
+        say(f"  {advice}")
     raise typer.Exit(result.exit_code)

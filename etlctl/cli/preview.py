@@ -73,8 +73,9 @@ def _show_all(tried: Tried, limit: int, *, steps: bool) -> None:
 def _say_counts(tried: Tried, shown: int) -> None:
     result, counts = tried.result, tried.result.counts
     duplicates = f"{counts.deduplicated:,} duplicates, " if counts.deduplicated else ""
+    added = f" and {counts.added:,} added (copies, parts)" if counts.added else ""
     output.say(
-        f"{counts.extracted:,} source records read: {result.would_load:,} would be loaded, {duplicates}"
+        f"{counts.extracted:,} source records read{added}: {result.would_load:,} would be loaded, {duplicates}"
         f"{counts.filtered:,} filtered, {counts.rejected:,} rejected; {shown:,} shown, nothing written"
     )
 

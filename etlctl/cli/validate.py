@@ -66,6 +66,8 @@ def validate(
         dated = {"run_date": run_date.date().isoformat()} if run_date else {}
         report = validate_paths(chosen, params={**parse_params(param), **dated}, ignore=ignored, against=against)
         _write(report, Format.json if json else format)
+        for note in report.notes:
+            output.say(f"note: {note}")
         errors, warnings = report.count(Severity.error), report.count(Severity.warning)
         counted = (
             _count(len(report.contracts), "contract") + " checked",

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from etlctl.catalog.workspace import CONFIG_NAME
 from etlctl.contract.checked import Checked
 from etlctl.contract.compile import Settings, examine
-from etlctl.contract.layout import find_contracts, is_contract_dir, read_layout, shown_path
+from etlctl.contract.layout import SECTION_FILES, find_contracts, is_contract_dir, read_layout, shown_path
 from etlctl.errors import EtlctlError
 
 GIT = "git:"
@@ -98,6 +99,10 @@ def old_versions(place: str, root: Path) -> Iterator[OldVersions]:
     """
     if not place.startswith(GIT):
         path = Path(place)
+        if path.name in SECTION_FILES.values():
+            path = path.parent
+        if not place:
+            raise AgainstError("there is nothing to compare with: --against was given an empty text")
         if not path.exists():
             raise AgainstError(
                 f"there is nothing to compare with: {place} does not exist",
@@ -105,6 +110,8 @@ def old_versions(place: str, root: Path) -> Iterator[OldVersions]:
             )
         if not is_contract_dir(path) and path.is_dir() and not any(find_contracts(path)):
             raise AgainstError(f"there is no contract at or below {place} to compare with")
+        if path.is_file() and (path.suffix.lower() not in {".yaml", ".yml"} or path.name == CONFIG_NAME):
+            raise AgainstError(f"{place} is no contract to compare with", help="give a contract, or a folder of them")
         yield OldVersions(path)
         return
     with tempfile.TemporaryDirectory(prefix="etlctl-against-") as folder:

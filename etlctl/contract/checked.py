@@ -33,14 +33,16 @@ class AuthoredStep:
     path: PathKey
     value: Any
     operation: Operation | None = None
+    unusable: bool = False
+    """It could not even be read as a step; it stands where it would run."""
 
 
 @dataclass
 class Checked:
     """What is known of a contract; rules read it and the compiler turns it into a ``Contract``.
 
-    Of several destinations, ``wheres`` are their conditions, ``load_types`` their types and ``deliveries`` what each of
-    them promises, by name.
+    Of several destinations, ``wheres`` are their conditions, ``destinations`` the loaders that are known, by their place
+    in the list, ``load_types`` their types and ``deliveries`` what each of them promises, by name.
     """
 
     layout: Layout
@@ -52,6 +54,7 @@ class Checked:
     extractor: Extractor | None = None
     loader: Loader | None = None
     wheres: list[AuthoredStep] = field(default_factory=list)
+    destinations: list[tuple[int, Loader]] = field(default_factory=list)
     load_types: tuple[str, ...] = ()
     deliveries: dict[str, str] = field(default_factory=dict)
     steps: list[AuthoredStep] = field(default_factory=list)
@@ -68,6 +71,10 @@ class Checked:
     def part(self, section: str) -> Part | None:
         """Return a section, or None when it is absent or broken."""
         return self.layout.sections.get(section)
+
+    def unreadable(self, section: str) -> bool:
+        """Tell whether the file of a section is not what was meant: nothing can be said of what is in it, or is not."""
+        return self.layout.is_broken(section)
 
     @property
     def name(self) -> str:

@@ -54,6 +54,7 @@ class Code(StrEnum):
     unkeyed_mask = "W611"
     parent_of_all_records = "W620"
     jsonata_call = "W621"
+    jsonata_field = "W622"
 
     contract_removed = "E700"
     field_removed = "E701"

@@ -292,4 +292,5 @@ class _Examiner:
         self.checked.transform_envelope = found or TransformEnvelope()
         self.checked.steps = authored_steps(part, self.components)
         for step in self.checked.steps:
-            step.operation = self.components.operation(step.type, part, step.path, step.value)
+            if not step.unusable:
+                step.operation = self.components.operation(step.type, part, step.path, step.value)

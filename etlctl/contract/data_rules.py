@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import warnings
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from etlctl.contract.section import Section
@@ -18,6 +18,8 @@ FieldType = Literal[
 ]
 Format = Literal["email", "uri", "uuid", "date", "date-time", "time", "ipv4", "ipv6", "hostname"]
 Outcome = Literal["fail", "warn"]
+Bound = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""A whole number is kept exactly: a double cannot tell 9007199254740993 from the one before."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhdw])+").fullmatch
@@ -34,13 +36,13 @@ class FieldRule(Section):
     """No two records share a value."""
     enum: tuple[Any, ...] | None = Field(default=None, strict=False)
     """Allowed values."""
-    minimum: float | None = None
+    minimum: Bound | None = None
     """Smallest value allowed."""
-    maximum: float | None = None
+    maximum: Bound | None = None
     """Largest value allowed."""
-    exclusive_minimum: float | None = None
+    exclusive_minimum: Bound | None = None
     """The value must be greater than this."""
-    exclusive_maximum: float | None = None
+    exclusive_maximum: Bound | None = None
     """The value must be less than this."""
     min_length: int | None = Field(default=None, ge=0)
     """Fewest characters allowed."""
@@ -66,6 +68,34 @@ class FieldRule(Section):
             except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return pattern
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> FieldRule:
+        """Refuse rules that no value keeps: every record would break them."""
+        numbers = ("minimum", "maximum", "exclusive_minimum", "exclusive_maximum")
+        texts = ("min_length", "max_length", "pattern", "format")
+        for options, types, kind in ((numbers, _NUMBERS, "numbers"), (texts, {"string"}, "text")):
+            given = next((option for option in options if getattr(self, option) is not None), None)
+            if given is not None and self.type not in {*types, "any"}:
+                raise ValueError(f"{given} is for {kind}, and the type is {self.type}: no value could pass")
+        for low, high, open_ in _BOUNDS:
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and most is not None and (least > most or (open_ and least == most)):
+                raise ValueError(f"no value could pass: {low} is {least} and {high} is {most}")
+        if self.enum is not None and not self.enum:
+            raise ValueError("no value could pass: enum is empty")
+        return self
+
+
+_NUMBERS = {"integer", "float", "decimal"}
+_BOUNDS = (
+    ("minimum", "maximum", False),
+    ("minimum", "exclusive_maximum", True),
+    ("exclusive_minimum", "maximum", True),
+    ("exclusive_minimum", "exclusive_maximum", True),
+    ("min_length", "max_length", False),
+)
+"""Lower and upper bounds, and whether the two may not be equal."""
 
 
 class CrossRule(Section):
@@ -137,6 +167,8 @@ class RowCount(Section):
     def _something(self) -> RowCount:
         if self.min is None and self.max is None and self.max_change_percent is None:
             raise ValueError("row_count needs min, max or max_change_percent")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no number of records is at least {self.min:,} and at most {self.max:,}")
         return self
 
 
@@ -155,13 +187,23 @@ class Freshness(Section):
     def _is_a_duration(cls, text: str) -> str:
         if not _DURATION(text):
             raise ValueError(f"{text!r} is no duration: write a number and s, m, h, d or w, such as 2h or 1d12h")
+        try:
+            _duration(text)
+        except OverflowError:
+            raise ValueError(
+                f"{text!r} is longer than the calendar: leave freshness out when age does not matter"
+            ) from None
         return text
 
     @property
     def age(self) -> timedelta:
         """The greatest age allowed."""
-        parts = re.findall(r"([0-9.]+)([smhdw])", self.max_age)
-        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+        return _duration(self.max_age)
+
+
+def _duration(text: str) -> timedelta:
+    parts = re.findall(r"([0-9.]+)([smhdw])", text)
+    return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
 
 
 class NullShare(Section):

@@ -38,6 +38,7 @@ class _Item:
 
     Attributes:
         part: Where it stands.
+        number: Its place in the list, from 0.
         type: Name of the loader.
         name: Its name.
         named: The person gave it that name.
@@ -47,6 +48,7 @@ class _Item:
     """
 
     part: Part
+    number: int
     type: str
     name: str = ""
     named: bool = False
@@ -84,7 +86,8 @@ def check_destinations(checked: Checked, components: Components) -> Loader | Non
     _name(items)
     _refuse_equal_names(checked, items)
     _refuse_equal_places(checked, items)
-    checked.wheres = [step for number, item in enumerate(items) for step in _authored(part, number, item)]
+    checked.wheres = [step for item in items for step in _authored(part, item)]
+    checked.destinations = [(item.number, item.loader) for item in items if item.loader is not None]
     checked.load_types = tuple(item.type for item in items)
     checked.deliveries = _deliveries(items)
     made = [Destination(item.name, item.loader, item.where) for item in items if item.loader is not None]
@@ -128,7 +131,7 @@ class _Reader:
         place = Place(part, "the destination", deferred=resolved.deferred, rereadable=resolved.rereadable)
         given = check_options(DestinationEnvelope, envelope, place, self._checked.report)
         found = self._components.section(Kind.loader, part, resolved, DestinationEnvelope)
-        item = _Item(part, str(resolved.data.get("type", "")), loader=found if isinstance(found, Loader) else None)
+        item = _Item(part, number, str(resolved.data.get("type", "")), loader=found if isinstance(found, Loader) else None)
         if given is not None and given.name is not None:
             item.name, item.named = given.name, True
         if given is not None and given.where is not None:
@@ -248,9 +251,9 @@ def _clash(checked: Checked, last: tuple[_Item, Span | None], first: tuple[_Item
     checked.report(Code.clashing_destinations.at(file, last[1], message, help=help_, related=related))
 
 
-def _authored(part: Part, number: int, item: _Item) -> Iterator[AuthoredStep]:
+def _authored(part: Part, item: _Item) -> Iterator[AuthoredStep]:
     if item.where is not None:
-        path = (LIST, number, "where")
+        path = (LIST, item.number, "where")
         yield AuthoredStep(f"{STEP}{item.name}.where", _FILTER, path, part.value(path), item.where)
 
 

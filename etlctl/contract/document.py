@@ -121,6 +121,13 @@ class Document:
                 found = (*found, part)
         return found
 
+    def written(self, path: PathKey) -> str | None:
+        """Return a number, true or false as it is written; None for anything else."""
+        place = self._places.get(path)
+        if place is None or not isinstance(place[1], Scalar) or not isinstance(place[1].value, int | float):
+            return None
+        return place[1].text
+
     def is_plain(self, path: PathKey) -> bool:
         """Tell whether the value is a scalar without quotes."""
         place = self._places.get(path)

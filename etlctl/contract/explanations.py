@@ -130,20 +130,23 @@ def shown_value(value: Any) -> str:
 
 def _wrong_type(model: type[BaseModel], path: PathKey, group: list[ErrorDetails], place: Place) -> Diagnostic:
     wanted = list(dict.fromkeys(_WANTED.get(details["type"].split("_")[0], details["msg"]) for details in group))
+    if "a number" in wanted:
+        wanted = [each for each in wanted if each != "a whole number"]
     if place.short and path == place.path:
         wanted = list(dict.fromkeys((*wanted, "a mapping")))
     value = group[0]["input"]
     what = f"'{_dotted(path)}'" if path else place.what
-    message = f"{what} must be {' or '.join(wanted)}, not {shown_value(value)}"
-    help_ = _type_help(wanted, value)
+    written = place.part.written(path)
+    message = f"{what} must be {' or '.join(wanted)}, not {written or shown_value(value)}"
+    help_ = _type_help(wanted, value, written)
     if isinstance(value, str) and path == place.path and "expression" in keys_at(model, ()):
         help_ = "an expression is an option: {expression: '…'}"
     return Code.wrong_type.at(place.part.file, _value_span(place, path), message, help=help_)
 
 
-def _type_help(wanted: list[str], value: Any) -> str | None:
+def _type_help(wanted: list[str], value: Any, written: str | None) -> str | None:
     if "text" in wanted and isinstance(value, int | float):
-        return f'put it in quotes: "{shown_value(value)}"'
+        return f'put it in quotes: "{written or shown_value(value)}"'
     if "true or false" in wanted and isinstance(value, str):
         return "write true or false, without quotes; yes, no, on and off are text"
     if "a list" in wanted and isinstance(value, str):

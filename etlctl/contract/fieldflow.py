@@ -5,6 +5,7 @@ from __future__ import annotations
 from etlctl.contract.checked import AuthoredStep, Checked
 from etlctl.contract.codes import Code
 from etlctl.contract.document import PathKey
+from etlctl.contract.field_reads import after_schema, check_keys, check_rules, check_step
 from etlctl.contract.layout import Part
 from etlctl.contract.suggest import closest, listed
 from etlctl.diagnostics import Span
@@ -24,20 +25,32 @@ def check_fields(checked: Checked) -> None:
     """Report every field that certainly does not exist where it is used."""
     known = _source_fields(checked)
     part = checked.part("transform")
+    if checked.unreadable("transform"):
+        known = FieldSet()
     for step in checked.steps if part is not None else ():
-        if step.operation is None:
+        if step.operation is None or part is None:
             known = FieldSet()
             continue
+        check_step(checked, part, step, known)
         known = step.operation.effect(FieldSet(known.types, known.closed, known.gone))
         for problem in (*known.problems, *step.operation.file_problems(checked.layout.base_dir)):
             _report(checked, part, step, problem)
-    for where in checked.wheres:
-        if where.operation is not None:
-            for problem in where.operation.effect(FieldSet(known.types, known.closed, known.gone)).problems:
-                _report(checked, checked.part("load"), where, problem)
     checked.fields = known
     _check_schema(checked, known)
+    loaded = after_schema(checked, known)
+    check_rules(checked, loaded)
+    _check_destinations(checked, loaded)
     _check_run_checks(checked, known)
+
+
+def _check_destinations(checked: Checked, loaded: FieldSet) -> None:
+    part = checked.part("load")
+    for where in checked.wheres if part is not None else ():
+        if where.operation is not None and part is not None:
+            check_step(checked, part, where, loaded)
+            for problem in where.operation.effect(FieldSet(loaded.types, loaded.closed, loaded.gone)).problems:
+                _report(checked, part, where, problem)
+    check_keys(checked, loaded)
 
 
 def _source_fields(checked: Checked) -> FieldSet:
@@ -96,15 +109,16 @@ def _report(checked: Checked, part: Part | None, step: AuthoredStep, problem: Fi
     path = part.nearest((*step.path, *problem.path))
     span = _span(part, path, step, problem.field)
     code = _CODES.get(problem.code, Code.unknown_field)
-    help_ = _suggestion(problem.field, problem.candidates) if code in {Code.unknown_field, Code.dropped_field} else None
+    kinds = {Code.unknown_field: "fields here", Code.dropped_field: "fields here", Code.refused_options: "it could be"}
+    help_ = _suggestion(problem.field, problem.candidates, kinds[code]) if code in kinds else None
     checked.report(code.at(part.file, span, problem.message, help=help_))
 
 
-def _suggestion(field: str | None, candidates: tuple[str, ...]) -> str | None:
+def _suggestion(field: str | None, candidates: tuple[str, ...], kind: str = "fields here") -> str | None:
     if not candidates:
         return None
     near = closest(field, candidates) if field else None
-    return f"did you mean {near!r}?" if near else f"fields here: {listed(candidates)}"
+    return f"did you mean {near!r}?" if near else f"{kind}: {listed(candidates)}"
 
 
 def _span(part: Part, path: PathKey, step: AuthoredStep, field: str | None) -> Span | None:

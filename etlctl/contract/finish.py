@@ -63,9 +63,9 @@ def _steps(checked: Checked) -> tuple[Step, ...]:
     steps = [Step(step.name, step.operation) for step in checked.steps if step.operation is not None]
     schema, checks = checked.section.record_schema, checked.section.checks
     if schema is not None:
-        from etlctl.contract.record_check import record_checks  # noqa: PLC0415 - only contracts with one pay for it
+        from etlctl.contract.record_check import named_checks  # noqa: PLC0415 - only contracts with one pay for it
 
-        steps += [Step("check", operation) for operation in record_checks(schema)]
+        steps += [Step(name, operation) for name, operation in named_checks(schema)]
     if checks is not None:
         from etlctl.contract.run_check import STEP, run_checks  # noqa: PLC0415
 

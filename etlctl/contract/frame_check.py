@@ -80,7 +80,11 @@ def _range(column: pl.Expr, dtype: pl.DataType, rule: FieldRule) -> list[pl.Expr
     elif not (dtype.is_integer() or dtype.is_float()):
         return None
     doubts = [number.is_nan(), number.abs() >= largest]
-    low, over, high, under = bounds
+    try:
+        # Rounding a bound past 2**53 changes nothing: numbers as large as that are doubted anyway.
+        low, over, high, under = (None if bound is None else float(bound) for bound in bounds)
+    except OverflowError:
+        return None
     if low is not None:
         doubts.append(number < low)
     if over is not None:

@@ -74,6 +74,12 @@ class Field:
     padded: bool = False
     note: str = ""
 
+    @property
+    def empty(self) -> bool:
+        """Tell whether no record has a value, or none but words for that, such as empty text."""
+        words = sum(self.null_words.values()) if self.convert is None else 0
+        return self.values <= words
+
 
 @dataclass(frozen=True, slots=True)
 class Inferred:

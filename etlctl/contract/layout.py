@@ -72,6 +72,10 @@ class Part:
         """Tell whether a value is written without quotes."""
         return self.document.is_plain((*self.prefix, *path))
 
+    def written(self, path: PathKey) -> str | None:
+        """Return a number, true or false as it is written, such as 1.10; None for anything else."""
+        return self.document.written((*self.prefix, *path))
+
     def digest(self) -> str:
         """Return the SHA-256 of what the section does to records.
 
@@ -123,6 +127,13 @@ class Layout:
     sections: dict[str, Part] = field(default_factory=dict)
     documents: list[Document] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
+
+    def is_broken(self, section: str) -> bool:
+        """Tell whether the file that a section stands in, or would stand in, could not be read as YAML."""
+        if section in self.sections:
+            return bool(self.sections[section].document.problems)
+        names = {SECTION_FILES[section]} if len(self.documents) > 1 else {document.path.name for document in self.documents}
+        return any(document.problems for document in self.documents if document.path.name in names)
 
 
 def shown_path(path: Path) -> str:

@@ -113,21 +113,30 @@ class RecordCheck(Operation):
         return known
 
 
+CHECK = "check"
+"""Name of the step that checks fields; those of the other checks begin with it and a dot."""
+
+
 def record_checks(schema: RecordSchema) -> list[Operation]:
-    """Return the operations that hold records to a schema; none for an empty one.
+    """Return the operations that hold records to a schema; none for an empty one."""
+    return [operation for _, operation in named_checks(schema)]
+
+
+def named_checks(schema: RecordSchema) -> list[tuple[str, Operation]]:
+    """Return the operations that hold records to a schema, with the names of their steps.
 
     Uniqueness comes last: a record that another rule keeps out leaves no trace in its memory.
     """
-    checks: list[Operation] = []
+    checks: list[tuple[str, Operation]] = []
     if schema.fields or schema.additional_fields != "allow":
-        checks.append(RecordCheck(record_schema=schema))
+        checks.append((CHECK, RecordCheck(record_schema=schema)))
     if schema.rules:
         from etlctl.contract.rule_check import RuleCheck  # noqa: PLC0415 - only contracts with rules pay for JSONata
 
-        checks.append(RuleCheck(rules=schema.rules, default=schema.on_violation))
+        checks.append((f"{CHECK}.rules", RuleCheck(rules=schema.rules, default=schema.on_violation)))
     unique = {name: schema.action(rule.on_violation) for name, rule in schema.fields.items() if rule.unique}
     if unique:
         from etlctl.contract.unique_check import UniqueCheck  # noqa: PLC0415
 
-        checks.append(UniqueCheck(fields=unique))
+        checks.append((f"{CHECK}.unique", UniqueCheck(fields=unique)))
     return checks

@@ -17,6 +17,8 @@ from etlctl.diagnostics import Diagnostic, Severity, Span
 _TAB = "    "
 _LONGEST = 200
 """Characters of a line that an excerpt shows at most."""
+_LONGEST_MARK = 60
+"""Carets under a place at most: where it begins is what matters."""
 _AROUND = 80
 """Characters before the place that stay when a line is cut."""
 _COLORS = {Severity.error: "\x1b[1;31m", Severity.warning: "\x1b[1;33m", Severity.info: "\x1b[1;36m"}
@@ -54,9 +56,10 @@ class Sources:
         if file not in self._lines:
             try:
                 text = Path(file).read_text(encoding="utf-8-sig", errors="replace")
-            except OSError:
-                text = ""
-            self._lines[file] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+            except (OSError, ValueError):  # an older version that only git has
+                self._lines[file] = []
+            else:
+                self._lines[file] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         lines = self._lines[file]
         if not 0 < number <= len(lines):
             return None
@@ -125,7 +128,7 @@ def _excerpt(line: str | None, span: Span, note: str, width: int, paint: Painter
     room = max(_LONGEST - len(before) - len(marked), 0)
     after = after[:room] + "…" if len(after) > room else after
     before, marked, after = map(_printable, (before, marked, after))
-    underline = "^" * max(_cells(marked), 1) + (f" {note}" if note else "")
+    underline = "^" * min(max(_cells(marked), 1), _LONGEST_MARK) + (f" {note}" if note else "")
     bar = paint("|", _BLUE)
     number = paint(f"{span.line:>{width}}", _BLUE)
     shown = (before + marked + after).rstrip()

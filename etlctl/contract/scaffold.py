@@ -237,6 +237,9 @@ def _why(found: Field) -> str:
 
 
 def _why_not(found: Field) -> str:
+    if found.empty and found.values:
+        texts = " and ".join(f"{word!r}" if word else "empty text" for word in found.null_words)
+        return f"no values: {texts} in {found.values:,} of {found.records:,} records"
     kind = {"string": "text", "any": "anything"}.get(found.type, found.type)
     parts = [
         f"{kind}, {found.values:,} of {found.records:,} values" if found.values else "",
@@ -277,7 +280,7 @@ def _contract(inferred: Inferred, data: Path, name: str) -> str:
     ]
     for found in inferred.fields:
         rule: dict[str, Any] = {"type": found.type}
-        if found.nulls == 0:
+        if found.nulls == 0 and not found.empty:
             rule["required"] = True
         lines.append(_with_note(f"    {scalar(found.name)}: {flow(rule)}", _suggestion(found)))
     if all(found.convert is None for found in inferred.fields):
@@ -287,6 +290,8 @@ def _contract(inferred: Inferred, data: Path, name: str) -> str:
 
 def _suggestion(found: Field) -> str | None:
     """Suggest a rule that the file obeys, but perhaps by chance."""
+    if found.empty:
+        return None
     if found.unique and found.nulls == 0 and found.records > 1 and found.type not in _NESTED:
         return "no value comes twice: unique: true?"
     few = found.distinct

@@ -29,7 +29,7 @@ def map_place(catalog: Catalog, name: str) -> int | None:
 
 
 def authored_steps(part: Part, components: Components) -> list[AuthoredStep]:
-    """Return the steps in the order they run; whatever does not fit is reported and left out."""
+    """Return the steps in the order they run; whatever does not fit is reported, and an unusable step in its place."""
     return _Reader(part, components).steps()
 
 
@@ -46,8 +46,9 @@ class _Reader:
         if "transform" in data:
             steps += self._block(data["transform"])
         for key in _AFTER:
-            if key in data and self._known(key, (key,)):
-                steps.append(AuthoredStep(key, key, (key,), data[key]))
+            if key in data:
+                known = self._known(key, (key,))
+                steps.append(AuthoredStep(key, key, (key,), data[key]) if known else self._unusable((key,)))
         return steps
 
     def _loose(self, keys: list[str]) -> Iterator[AuthoredStep]:
@@ -57,7 +58,9 @@ class _Reader:
             place = map_place(self._catalog, key)
             if place is None:
                 self._unknown_top_level(key)
+                yield self._unusable((key,))
             elif "transform" in self._part.data:
+                yield self._unusable((key,))
                 message = f"operation {key!r} stands beside 'transform:', so it is unclear when it runs"
                 self._add(Code.mixed_transform, (key,), message, "move it into the 'transform:' block")
             else:
@@ -92,18 +95,20 @@ class _Reader:
         message = f"'transform' must be a mapping or a list of operations, not {shown_value(block)}"
         help_ = "remove the key when there is nothing to transform" if block in (None, {}, []) else None
         self._add(Code.transform_shape, ("transform",), message, help_)
-        return []
+        return [self._unusable(("transform",))]
 
     def _map_form(self, block: dict[str, Any]) -> list[AuthoredStep]:
         found: list[tuple[int, AuthoredStep]] = []
         for key, value in block.items():
             path: PathKey = ("transform", key)
             if not self._known(key, path):
+                found.append((0, self._unusable(path)))
                 continue
             place = map_place(self._catalog, key)
             if place is None:
                 message = f"operation {key!r} has no place in the fixed order of the map form"
                 self._add(Code.transform_shape, path, message, self._instead(key))
+                found.append((0, self._unusable(path)))
                 continue
             found.append((place, AuthoredStep(f"transform.{key}", key, path, value)))
         return [step for _, step in sorted(found, key=lambda item: item[0])]
@@ -126,10 +131,18 @@ class _Reader:
             what = f"{len(item)} keys: {listed(item)}" if isinstance(item, dict) else shown_value(item)
             message = f"item {number} of the list must be one operation with its options, not {what}"
             self._add(Code.transform_shape, path, message, self._one_per_item(item))
+            yield self._unusable(path)
             return
         [(key, value)] = item.items()
         if self._known(key, (*path, key)):
             yield AuthoredStep(f"transform[{number}].{key}", key, (*path, key), value)
+        else:
+            yield self._unusable(path)
+
+    @staticmethod
+    def _unusable(path: PathKey) -> AuthoredStep:
+        """Return what stands for a step that was reported: what it would do to fields is not known."""
+        return AuthoredStep("", "", path, None, unusable=True)
 
     def _known(self, name: str, path: PathKey) -> bool:
         return self._components.entry(Kind.operation, name, self._part, path) is not None

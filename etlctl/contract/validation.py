@@ -47,6 +47,8 @@ class ValidationReport:
 
     contracts: list[Validated] = field(default_factory=list)
     loose: list[Diagnostic] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was not compared with an older version, and why."""
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
@@ -92,13 +94,15 @@ def validate_paths(
             settings = Settings(catalogs.of(contract), params=params or {}, environ=environ, offline=True)
             examined.append((contract, examine(contract, settings), settings))
         if against is not None:
-            report.loose += _compare(path, examined, against)
+            report.loose += _compare(path, examined, against, report.notes)
         report.contracts += [_validated(checked, ignored) for _, checked, _ in examined]
     report.loose = [diagnostic for diagnostic in report.loose if diagnostic.code not in ignored]
     return report
 
 
-def _compare(path: Path, examined: Sequence[tuple[Path, Checked, Settings]], against: str) -> list[Diagnostic]:
+def _compare(
+    path: Path, examined: Sequence[tuple[Path, Checked, Settings]], against: str, notes: list[str]
+) -> list[Diagnostic]:
     """Add to each contract what it changes of its older version; return what belongs to none: those that are gone."""
     from etlctl.contract.against import old_versions  # noqa: PLC0415
     from etlctl.contract.changes import changes  # noqa: PLC0415
@@ -106,7 +110,17 @@ def _compare(path: Path, examined: Sequence[tuple[Path, Checked, Settings]], aga
     with old_versions(against, path) as old:
         for contract, checked, settings in examined:
             before = old.match(contract, path, checked, settings)
-            checked.diagnostics += changes(before, checked) if before is not None else []
+            if before is None:
+                notes.append(f"{checked.layout.path} is new: {against} has no contract of its path or name")
+                continue
+            checked.diagnostics += changes(before, checked)
+            wrong = [found for found in before.diagnostics if found.severity is Severity.error]
+            if wrong:
+                first = f"{wrong[0].file}:{wrong[0].span.line}: " if wrong[0].span else ""
+                notes.append(
+                    f"the older version of {checked.layout.path} does not hold itself, so the comparison may be "
+                    f"incomplete: {first}{wrong[0].code} {wrong[0].message}"
+                )
         alone = len(examined) == 1 and examined[0][0] == path
         gone = [] if alone else old.removed()
     help_ = "what it loads is not kept up any more; tell its readers, and remove its schedule"

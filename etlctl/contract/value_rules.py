@@ -67,15 +67,15 @@ _Refuse = Callable[[str, Any, str], RecordRejected]
 
 
 def _range_tests(rule: FieldRule, refuse: _Refuse) -> list[ValueTest]:
-    bounds: list[tuple[str, float, Callable[[Any, Any], bool], str]] = []
+    bounds: list[tuple[str, int | float, Callable[[Any, Any], bool], str]] = []
     if (low := rule.minimum) is not None:
-        bounds.append(("minimum", low, operator.ge, f"is less than the minimum {low:.15g}"))
+        bounds.append(("minimum", low, operator.ge, f"is less than the minimum {_written(low)}"))
     if (over := rule.exclusive_minimum) is not None:
-        bounds.append(("exclusive_minimum", over, operator.gt, f"is not greater than {over:.15g}"))
+        bounds.append(("exclusive_minimum", over, operator.gt, f"is not greater than {_written(over)}"))
     if (high := rule.maximum) is not None:
-        bounds.append(("maximum", high, operator.le, f"is more than the maximum {high:.15g}"))
+        bounds.append(("maximum", high, operator.le, f"is more than the maximum {_written(high)}"))
     if (under := rule.exclusive_maximum) is not None:
-        bounds.append(("exclusive_maximum", under, operator.lt, f"is not less than {under:.15g}"))
+        bounds.append(("exclusive_maximum", under, operator.lt, f"is not less than {_written(under)}"))
 
     def bounded(value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -88,6 +88,11 @@ def _range_tests(rule: FieldRule, refuse: _Refuse) -> list[ValueTest]:
     return [bounded] if bounds else []
 
 
+def _written(bound: float) -> str:
+    """Return a bound as text: a whole number in full."""
+    return str(bound) if isinstance(bound, int) else f"{bound:.15g}"
+
+
 def _like(value: Any, bound: float) -> float | Decimal:
     """Return a bound to compare a value with: beside a decimal it stands for the number it is written as."""
     return Decimal(repr(bound)) if isinstance(value, Decimal) else bound
@@ -98,10 +103,15 @@ def _text_tests(rule: FieldRule, refuse: _Refuse) -> list[ValueTest]:
     if rule.min_length is not None or rule.max_length is not None:
         tests.append(_length_test(rule, refuse))
     if rule.pattern is not None:
-        pattern, search = rule.pattern, re.compile(rule.pattern).search
+        pattern, search = rule.pattern, _search(rule.pattern)
 
         def matching(value: Any) -> None:
-            if not isinstance(value, str) or not search(value):
+            try:
+                found = isinstance(value, str) and search(value)
+            except TimeoutError:
+                text = f"cannot be held against the pattern {pattern} within {_MOST_SECONDS:g} s"
+                raise refuse("pattern", value, text) from None
+            if not found:
                 raise refuse("pattern", value, f"does not match the pattern {pattern}")
 
         tests.append(matching)
@@ -114,6 +124,24 @@ def _text_tests(rule: FieldRule, refuse: _Refuse) -> list[ValueTest]:
 
         tests.append(formed)
     return tests
+
+
+def _search(pattern: str) -> Callable[[str], object]:
+    """Return the search for a pattern; one that may try for ages gives up in time, with ``TimeoutError``."""
+    if _MAY_EXPLODE(pattern):
+        import regex  # noqa: PLC0415 - few patterns need it
+
+        try:
+            limited = regex.compile(pattern)
+        except regex.error:  # the few things only the standard library knows
+            return re.compile(pattern).search
+        return lambda text: limited.search(text, timeout=_MOST_SECONDS)
+    return re.compile(pattern).search
+
+
+_MOST_SECONDS = 1.0
+_MAY_EXPLODE = re.compile(r"\)[*+{]|(?:[*+}].*){3}", re.DOTALL).search
+"""A group that repeats, or several repetitions: what a search that goes back and tries again can get lost in."""
 
 
 def _length_test(rule: FieldRule, refuse: _Refuse) -> ValueTest:

@@ -139,7 +139,8 @@ class Account:
         self.extract, self.load = kept.get("extract", StepCounts("extract")), kept.get("load", StepCounts("load"))
         names = [step.name for step in self.steps]
         if values and len(values["steps"]) == len(names) + 2:
-            self.steps = [StepCounts(**step) for step in values["steps"][1:-1]]
+            kept_steps = zip(values["steps"][1:-1], names, strict=True)  # an older etlctl has named some otherwise
+            self.steps = [StepCounts(**{**step, "name": name}) for step, name in kept_steps]
         else:
             self.steps = [StepCounts(name) for name in names]
 

@@ -100,7 +100,7 @@ class ChunkView:
             refusal = refused.rejection
             yield Rejection(
                 index=self._source_ordinal(refusal.index) + offset,
-                stage="check" if refused.step == "check" else "transform",
+                stage="check" if refused.step.partition(".")[0] == "check" else "transform",
                 step=refused.step,
                 rule=refusal.rule,
                 message=refusal.message,
@@ -144,7 +144,9 @@ class ChunkView:
             return []
         source = self._chunk.source
         if source.frame is not None:
-            return frame_to_rows(source.frame[readable])
+            once = list(dict.fromkeys(readable))  # many parts of a record may be refused
+            rows = dict(zip(once, frame_to_rows(source.frame[once]), strict=True))
+            return [rows[index] for index in readable]
         records = source.records or []
         return [records[index] for index in readable]
 

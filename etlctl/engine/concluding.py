@@ -66,5 +66,5 @@ def _failure(failed: Sequence[CheckResult], settings: RunSettings) -> LimitError
     return LimitError(
         f"{checks} of the whole run failed: {said}",
         help=f"{seen}. When the data is right after all, change the limit in contract.yaml (or set on_violation: warn) "
-        "and resume the run",
+        f"and {'run it' if settings.dry_run else 'resume the run'}",
     )

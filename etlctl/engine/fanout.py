@@ -44,7 +44,8 @@ async def opened(loader: Loader, ctx: WriteContext) -> Writer:
         for item in loader.items:
             # When to commit is decided for all of them together.
             own = replace(item.context(ctx), commit_interval=_NEVER)
-            outlets.append(Outlet(item.name, await item.loader.open(own), own))
+            with attributed(item.step):
+                outlets.append(Outlet(item.name, await item.loader.open(own), own))
     except BaseException:
         for outlet in outlets:
             await outlet.writer.suspend()
@@ -211,7 +212,8 @@ class Fanout(Writer):
             )
         for outlet in self._outlets:
             if not outlet.finished:
-                await outlet.writer.check()
+                with attributed(outlet.step):
+                    await outlet.writer.check()
 
     async def finish(self) -> Published:
         """Publish, one destination after another; what a dead attempt has published already stays as it is.

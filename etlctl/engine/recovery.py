@@ -86,7 +86,7 @@ class Opening:
         # Only a run that the ledger knows can be resumed, whatever is wrong with its source.
         claim = await self._journal.claim()
         await asyncio.to_thread(self._refuse_own_source)
-        if claim.checkpoint is not None and claim.edited and settings.refuse_edited and not settings.accept_changes:
+        if claim.checkpoint is not None and self._is_refused(claim) and not _may_be_first(claim, claim.checkpoint):
             raise _edited(claim, claim.checkpoint.id)
         await self._refuse_half_published(claim)
         await self._clear_elsewhere(claim)
@@ -118,6 +118,8 @@ class Opening:
             return Beginning(writer, claim.fence)
         if ours.finished:
             return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, finished=True)
+        if self._is_refused(claim):
+            raise _edited(claim, checkpoint.id)
         edited = claim.edited and not self._settings.accept_changes
         if edited and (ours.visible or not writer.keeps_tokens):
             raise _edited(claim, checkpoint.id)
@@ -128,6 +130,11 @@ class Opening:
         await self._journal.clear(ours.seq)
         replayed = bool(ours.seq) and any(step.operation.remembers for step in self._plan.steps)
         return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed, redo=redo)
+
+    def _is_refused(self, claim: Claim) -> bool:
+        """Tell whether a run whose contract was edited is to go on by the old one or not at all."""
+        settings = self._settings
+        return bool(claim.edited) and settings.refuse_edited and not settings.accept_changes
 
     def _known(
         self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
@@ -263,6 +270,11 @@ class Opening:
             help=f"carry on with it: etlctl resume --checkpoint {token.run} (with --contract PATH should the ledger be "
             "lost); or, if they may come twice or were removed: etlctl run … --restart",
         )
+
+
+def _may_be_first(claim: Claim, checkpoint: Checkpoint) -> bool:
+    """Tell whether nothing may be loaded yet, which the destination is to confirm; it must be the same then."""
+    return not checkpoint.seq and not claim.checkpoint_lost and "load.yaml" not in claim.edited
 
 
 def _edited(claim: Claim, checkpoint_id: str) -> ResumeRefused:

@@ -127,11 +127,25 @@ def summary(result: RunResult, dead_letters: Sequence[RuleSummary] = ()) -> str:
 
 def next_commands(result: RunResult) -> list[str]:
     """Return the commands worth typing after a run."""
-    commands = [result.resume_command] if result.resume_command else []
+    commands = [result.resume_command] if result.resume_command and not _fell_at_first(result) else []
     if result.counts.rejected:
         commands.append(f"etlctl dead-letters list --run {result.run_id}")
     commands.append(f"etlctl runs show {result.run_id}")
     return commands
+
+
+def what_next(result: RunResult) -> str | None:
+    """Return in words what to do about a run that did not finish; None when its error says it, or it finished."""
+    if result.resume_command is None:
+        return None
+    if _fell_at_first(result):
+        return "nothing was loaded: put right what is wrong, and run it again"
+    return f"carry on with: {result.resume_command}"
+
+
+def _fell_at_first(result: RunResult) -> bool:
+    """Tell whether a run failed before its first batch: there is nothing to carry on with, and nothing to undo."""
+    return not result.success and result.attempt == 1 and not result.batches
 
 
 def step_table(steps: Sequence[StepCounts]) -> list[str]:

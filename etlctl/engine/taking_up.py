@@ -139,9 +139,9 @@ async def left_elsewhere(loader: Loader, ctx: WriteContext) -> Sequence[tuple[Lo
     Returns:
         Tokens, each with the loader that told it.
     """
-    several = isinstance(loader, Destinations)
-    known = loader.streams(ctx.stream) if several else {ctx.stream}
-    loaders = [item.loader for item in loader.items] if several else [loader]
+    known, loaders = frozenset({ctx.stream}), [loader]
+    if isinstance(loader, Destinations):
+        known, loaders = loader.streams(ctx.stream), [item.loader for item in loader.items]
     found = [(one, token) for one in loaders if ctx.stream for token in await one.unfinished(ctx)]
     return [(one, token) for one, token in found if token.stream not in known]
 
@@ -161,6 +161,6 @@ def refuse_left(tokens: Iterable[CommitToken], ctx: WriteContext) -> None:
             f"run {token.run} of {ctx.stream} stopped after batch {token.seq:,}, and its records are in the "
             f"destination: it loaded them {whose}, which the contract does not have any more, and they would come a "
             "second time",
-            help=f"give the destinations back the names they had, and carry on: etlctl resume --checkpoint {token.run}; "
-            "or, if they may come twice or were removed: etlctl run … --restart",
+            help="give the destinations back the names they had, and carry on: etlctl resume --checkpoint "
+            f"{token.run}; or, if they may come twice or were removed: etlctl run … --restart",
         )

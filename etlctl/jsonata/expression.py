@@ -122,9 +122,7 @@ class Expression:
         compiled = program(self.text, frozenset(given))
         instant = now or datetime.now(UTC)
         millis = int(instant.timestamp() * 1000 // 1)
-        budget = Budget(
-            items=limits.items, characters=limits.characters, memory=limits.memory_mb * 2**20, now=millis
-        )
+        budget = Budget(items=limits.items, characters=limits.characters, memory=limits.memory_mb * 2**20, now=millis)
         run = Run(budget, millis, given)
         return _quick(compiled, run) if compiled.bounded else _watched(compiled, run, limits.seconds)
 

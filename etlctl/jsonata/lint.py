@@ -1,4 +1,4 @@
-"""What will surely fail in an expression that can be read: functions that do not exist, calls with too many arguments."""
+"""What will surely fail in an expression that can be read: unknown functions, calls with too many arguments."""
 
 from __future__ import annotations
 
@@ -67,7 +67,11 @@ def _bound(node: n.Node) -> Iterator[str]:
         yield from node.parameters
     elif isinstance(node, n.Path):
         for step in node.steps:
-            names = [step.focus, step.position, *(each.name for each in step.stages if isinstance(each, n.PositionBind))]
+            names = [
+                step.focus,
+                step.position,
+                *(each.name for each in step.stages if isinstance(each, n.PositionBind)),
+            ]
             yield from (name for name in names if name)
 
 

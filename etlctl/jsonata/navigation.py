@@ -8,9 +8,9 @@ path a list of two or more items is the result as it is; one item stands for its
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cmp_to_key
-from typing import Any
+from typing import Any, Final
 
 from etlctl.jsonata.limits import BUDGET
 from etlctl.jsonata.operators import admit, is_number, text_order, truthy
@@ -19,6 +19,7 @@ from etlctl.jsonata.values import NOTHING, JsonataError, Kept, Sequence, Whole
 from etlctl.types import shown
 
 Evaluate = Callable[[Any], Any]
+_MANY: Final = 100_000
 
 
 def collapsed(value: Any) -> Any:
@@ -40,10 +41,28 @@ def found_final(items: list[Any]) -> Any:
     return items or NOTHING
 
 
+class Many:
+    """The items of a long array: whoever goes through them looks at the clock and the memory now and then."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        budget = BUDGET.get()
+        for start in range(0, len(self._items), _MANY // 10):
+            budget.check()
+            yield from self._items[start : start + _MANY // 10]
+
+
 def items_of(value: Any) -> Any:
     """Return the items that the next step goes through."""
     if isinstance(value, list):
-        return value
+        return value if len(value) < _MANY else Many(value)
     return () if value is NOTHING else (value,)
 
 
@@ -180,7 +199,7 @@ def kept(value: Any) -> Any:
 
 def tested_items(value: Any) -> Any:
     """Return the items that a predicate is evaluated for; it is evaluated for nothing too, and may fail."""
-    return value if isinstance(value, list) else (value,)
+    return (value if len(value) < _MANY else Many(value)) if isinstance(value, list) else (value,)
 
 
 def at_index(value: Any, index: float) -> Any:

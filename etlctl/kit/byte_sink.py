@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 from etlctl.errors import FatalError
+from etlctl.kit.writeback import Writeback
 
 PlainCompression = Literal["none", "gzip", "zstd"]
 
@@ -35,6 +36,7 @@ class ByteSink:
         self._compressor = _compressor(compression)
         self._begun = True
         self._prompt = prompt
+        self._writeback = Writeback()
         self._held: list[bytes] = []
         self._size = 0
 
@@ -77,11 +79,19 @@ class ByteSink:
             self.flush()
 
     def direct(self) -> BinaryIO | None:
-        """Return the file itself, for a library that writes to it faster than through us; None when compressed."""
+        """Return the file itself, for a library that writes to it faster than through us; None when compressed.
+
+        ``wrote`` is to be called afterwards.
+        """
         if self._compressor is not None or self._prompt:
             return None
         self.flush()
         return self._stream
+
+    def wrote(self) -> None:
+        """Take note that the file has grown."""
+        if not self._prompt:
+            self._writeback.grown(self._stream.fileno(), self._stream.tell())
 
     def flush(self) -> None:
         """Hand everything collected to the file or stream."""
@@ -92,6 +102,8 @@ class ByteSink:
         self._write_all(data)
         if self._prompt:
             self._stream.flush()
+        else:
+            self.wrote()
 
     def end(self) -> None:
         """Write what is left, end of the compressed data included; the stream stays open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def read_table(path: Path, key: str | None, value: str | None) -> list[tuple[Any
 def _from_json(path: Path, text: str, key: str | None, value: str | None) -> list[tuple[Any, Any, str]]:
     try:
         # As pairs, so that a key that is there twice is seen.
-        data = json.loads(text, object_pairs_hook=_Pairs)
+        data = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise FatalError(f"the table {path} is not JSON: {error}") from error
     if isinstance(data, _Pairs):
@@ -62,6 +63,17 @@ def _from_json(path: Path, text: str, key: str | None, value: str | None) -> lis
         names = _columns(path, list(fields), key, value)
         found.append((_plain(fields.get(names[0])), _plain(fields.get(names[1])), f"{path.name}, item {number + 1}"))
     return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond the range of a float")
+    return number
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -81,6 +93,9 @@ def _from_csv(path: Path, text: str, key: str | None, value: str | None) -> list
         header = next(reader, None)
         if header is None:
             raise FatalError(f"the table {path} is empty", help="a CSV table begins with a header line")
+        twice = next((name for name in header if header.count(name) > 1), None)
+        if twice is not None:
+            raise FatalError(f"the table {path} has two columns {twice!r}", help="rename one of them in the header")
         names = _columns(path, header, key, value)
         places = [header.index(name) for name in names]
         for row in reader:

@@ -125,7 +125,7 @@ class UserFunction:
         if isinstance(result, list | tuple) and all(map(_is_record, result)):
             return list(result)
         raise FatalError(
-            f"custom function {self.place.path} returned {_described(result)}",
+            f"custom function {self.place.path} returned {_described(result)}, not a list of records",
             help="in batch mode it must return a list of records (dict), or None for none",
         )
 
@@ -401,7 +401,7 @@ def _described(result: Any) -> str:
         return f"a list with {_described(wrong[0])} in it" if wrong else "a list of records"
     if isinstance(result, dict):
         names = [name for name in result if type(name) is not str]
-        return f"an object with a field name that is {_named_kind(names[0]) if names else 'no text'}"
+        return f"an object with a field name that is {_named_kind(names[0])}" if names else "an object"
     return "None" if result is None else f"a {kind_of(result)}"
 
 

@@ -88,8 +88,10 @@ def _line(letter: DeadLetter, redactor: Redactor) -> bytes:
         "location": redactor.text(letter.location) if letter.location else letter.location,
         "stage": letter.stage,
         "step": letter.step,
-        "raw": readable(mask(letter.raw, redactor)),
+        "raw": None if letter.raw_of else readable(mask(letter.raw, redactor)),
     }
+    if letter.raw_of:  # a large source record stands in the file once
+        told["raw_of"] = letter.raw_of
     # A lone surrogate becomes its JSON escape.
     return (json.dumps(told, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 

@@ -60,7 +60,20 @@ def _compare_records(before: Stored, after: Stored, key: tuple[str, ...], sample
             key = ()
         found = _by_key(database, key, samples) if key else _whole_records(database, samples)
     added = tuple(name for name in fields[1] if name not in fields[0]) if fields[0] else ()
-    return replace(found, unchanged=found.unchanged + same, fields_added=added, note=note)
+    order = list(dict.fromkeys((*key, *fields[1], *fields[0])))
+    return replace(
+        found,
+        unchanged=found.unchanged + same,
+        fields_added=added,
+        note=note,
+        inserts=_in_order(found.inserts, order),
+        removals=_in_order(found.removals, order),
+    )
+
+
+def _in_order(records: Sequence[Mapping[str, Any]], order: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Return records with their fields as they are written, the key before them; to be compared they were sorted."""
+    return tuple({name: record[name] for name in order if name in record} for record in records)
 
 
 class _Rest:

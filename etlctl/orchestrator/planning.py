@@ -6,6 +6,8 @@ The real destinations and the ledger are only read. What cannot be copied is not
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import tempfile
 import time
 from collections import Counter
@@ -134,7 +136,7 @@ class _Planning:
         self._now = now
         self._folder = folder
         self._redactor = Redactor(contract.secrets)
-        self._warn: Callable[[str], None] = lambda message: warn(self._redactor.text(message))
+        self._warn: Callable[[str], None] = lambda message: warn(self._text(message))
         self._rules: Counter[str] = Counter()
         self._examples: list[DeadLetter] = []
         loader = contract.loader
@@ -213,12 +215,27 @@ class _Planning:
         ctx = self._ctx(target)
         try:
             target.before = await asyncio.to_thread(target.item.loader.scratch, folder / "before", ctx)
-            target.was = await target.before.stored(ctx)
             target.after = await asyncio.to_thread(target.before.scratch, folder / "after", ctx)
+            # What cannot be read may not be written either: the run into the copy goes on, to tell.
+            target.was = await target.before.stored(ctx)
         except FatalError as error:
-            target.before = target.after = None
-            target.unknown = self._redactor.text(str(error))
+            if target.after is None:
+                target.before = None
+            target.unknown = self._text(str(error))
             target.help = error.help or "a loader can be planned for when it has the methods scratch and contents"
+
+    def _text(self, text: str) -> str:
+        """Return a message without secrets, in which copies are called what they are copies of."""
+        made, sep = re.escape(f"{self._folder}{os.sep}"), re.escape(os.sep)
+        copies = re.compile(rf"{made}(\d+)(?:{sep}(?:before|after-all|after)(?:{sep}([\w.-]*))?)?")
+        return copies.sub(self._original, self._redactor.text(text))
+
+    def _original(self, copy: re.Match[str]) -> str:
+        """Return the destination as the contract calls it, for its copy or what is in the copy's folder."""
+        path = getattr(self._targets[int(copy[1])].item.loader, "path", None)
+        if not isinstance(path, str):
+            return copy[2] or "the destination"
+        return path if copy[2] in {None, "", Path(path).name} else copy[2]
 
     def _ctx(self, target: _Target) -> WriteContext:
         contract = self._contract
@@ -266,7 +283,9 @@ class _Planning:
             warn=self._warn,
             clock=FixedClock(self._now),
         )
-        return await execute(plan, settings, around)
+        result = await execute(plan, settings, around)
+        said = {name: getattr(result, name) for name in ("error", "error_help", "traceback")}
+        return replace(result, **{name: self._text(text) for name, text in said.items() if text is not None})
 
     def _past(self, limit: int) -> Sequence[PastRun]:
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+
+from etlctl.sdk.operation import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,9 @@ class Evaluated:
     whole: bool = False
 
 
-@runtime_checkable
-class Evaluating(Protocol):
+class Evaluating(Operation):
     """An operation that may evaluate JSONata."""
 
+    @abstractmethod
     def evaluated(self) -> Evaluated | None:
         """Return its expression; None when it has none."""

@@ -199,6 +199,10 @@ class Loader(Component):
         """Return what this loader promises with these options."""
         return Delivery.at_least_once
 
+    def key_fields(self) -> tuple[str, ...]:
+        """Return the fields that its option ``primary_key`` names: ``validate`` tells whether records have them."""
+        return ()
+
     @abstractmethod
     async def open(self, ctx: WriteContext) -> Writer:
         """Open the destination for one run.
@@ -233,7 +237,7 @@ class Loader(Component):
         """
         return ()
 
-    async def forget(self, ctx: WriteContext, streams: Collection[str]) -> None:  # noqa: B027
+    async def forget(self, ctx: WriteContext, streams: Collection[str]) -> None:
         """Remove what unfinished runs of other streams have prepared here and nobody can see.
 
         Args:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from operator import itemgetter
+from typing import Any
 
 from etlctl.run import DeadLetter
-from etlctl.state import rows, statements
+from etlctl.state import statements
 from etlctl.state.ledger_part import LedgerPart
 from etlctl.state.records import RuleSummary
+from etlctl.state.shared_raw import Sharing, dead_letters, unshare
 
 SETTLED = ("replayed", "discarded")
 """What can become of an open dead letter."""
@@ -37,7 +40,7 @@ class LetterBook(LedgerPart):
         columns = statements.LETTER_COLUMNS
         values = itemgetter(*columns)
         # Before the lock is taken, so that other runs write meanwhile; as tuples, which are small.
-        encoded = [values(self._rows.letter(letter, now)) for letter in letters]
+        encoded = [values(row) for row in self._encoded(letters, now)]
         with self.store.transaction() as connection:
             self._check_fence(connection, letters[0].run_id, fence)
             connection.run_many(statements.ADD_DEAD_LETTER, (dict(zip(columns, row, strict=True)) for row in encoded))
@@ -55,7 +58,20 @@ class LetterBook(LedgerPart):
         """
         with self.store.transaction() as connection:
             self._check_fence(connection, run_id, fence)
+            unshare(connection, run_id, after_seq)
             return connection.run(statements.CLEAR_LETTERS, {"run_id": run_id, "after_seq": after_seq})
+
+    def _encoded(self, letters: Sequence[DeadLetter], now: datetime) -> Iterator[dict[str, Any]]:
+        sharing, redacted = Sharing(), dict[str, bool]()
+        for letter in letters:
+            holder = sharing.holder(letter)
+            row = self._rows.letter(letter, now, holder)
+            if holder is None:
+                sharing.stored(letter, row["raw"])
+                redacted[letter.id] = row["redacted"]
+            else:  # a secret was masked in what it points to
+                row["redacted"] = row["redacted"] or redacted[holder]
+            yield row
 
     def set_letter_status(self, ids: Iterable[str], status: str, by_run: str | None = None) -> int:
         """Settle open dead letters; those that are settled already stay as they are.
@@ -115,7 +131,8 @@ class LetterBook(LedgerPart):
         while True:
             with self.store.transaction(writing=False) as connection:
                 found = connection.fetch(statements.LETTERS_AFTER, {"run_id": run_id, **place, "limit": _PAGE})
-            yield from map(rows.dead_letter, found)
+                letters = list(dead_letters(found, connection))
+            yield from letters
             if len(found) < _PAGE:
                 return
             place = {name: found[-1][name] for name in place}
@@ -151,8 +168,9 @@ class LetterBook(LedgerPart):
         with self.store.transaction(writing=False) as connection:
             found = connection.fetch(statements.count_letters(where), values)
             if examples and found:
-                for row in connection.fetch(statements.first_letters(where), {**values, "examples": examples}):
-                    first.setdefault((row["rule"], row["stage"]), []).append(rows.dead_letter(row))
+                examined = connection.fetch(statements.first_letters(where), {**values, "examples": examples})
+                for letter in dead_letters(examined, connection):
+                    first.setdefault((letter.rule, letter.stage), []).append(letter)
         return [
             RuleSummary(row["rule"], row["stage"], row["number"], tuple(first.get((row["rule"], row["stage"]), ())))
             for row in found

@@ -22,6 +22,8 @@ JSON_FORM = "json"
 TEXT_FORM = "text"
 ESCAPED_FORM = "escaped"
 """Raw text with characters no database takes (NUL, lone surrogates), written as a JSON string."""
+SHARED_FORM = "shared"
+"""The id of another dead letter of the same source record, which holds it."""
 
 
 def storable(text: str) -> str:

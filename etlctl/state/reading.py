@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, or_, select, text
@@ -11,6 +11,7 @@ from etlctl.errors import NotInLedgerError
 from etlctl.run import DeadLetter, RunStatus, StepCounts
 from etlctl.state import rows, schema
 from etlctl.state.run_record import CRASHED, RunRecord, run_record
+from etlctl.state.shared_raw import dead_letters
 from etlctl.state.statements import LETTER_ORDER, letters_where
 from etlctl.state.step_record import StepRecord, step_record
 from etlctl.state.store import Store
@@ -77,11 +78,20 @@ class Reader:
         """Return a page of rejected records."""
         where, values = letters_where(contract, run_id, rule, status)
         query = select(schema.dead_letters).where(text(where).bindparams(**values)).order_by(text(LETTER_ORDER))
-        return [rows.dead_letter(row) for row in self._fetch(query.limit(limit).offset(offset))]
+        return self._letters(self._fetch(query.limit(limit).offset(offset)))
 
     def dead_letter(self, letter_id: str) -> DeadLetter:
         """Return a rejected record by its id or the beginning of it."""
-        return rows.dead_letter(self._one(schema.dead_letters, letter_id, "dead letter", "etlctl dead-letters list"))
+        row = self._one(schema.dead_letters, letter_id, "dead letter", "etlctl dead-letters list")
+        (letter,) = self._letters([row])
+        return letter
+
+    def _letters(self, found: Iterable[Mapping[str, Any]]) -> list[DeadLetter]:
+        letters = list(found)
+        if not letters:
+            return []
+        with self._store.transaction(writing=False) as connection:
+            return list(dead_letters(letters, connection))
 
     def _fetch(self, query: Select[Any]) -> Iterator[Mapping[str, Any]]:
         with self._store.read() as connection:

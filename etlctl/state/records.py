@@ -67,7 +67,7 @@ class RuleSummary:
 
 
 def dead_letter_dict(letter: DeadLetter) -> dict[str, Any]:
-    """Return a dead letter as JSON values."""
+    """Return a dead letter as JSON values, its source record included."""
     shown = {one.name: getattr(letter, one.name) for one in fields(letter)}
     shown["raw"] = readable(letter.raw)
     shown["created_at"] = letter.created_at.isoformat() if letter.created_at else None

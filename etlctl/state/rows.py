@@ -11,7 +11,7 @@ from etlctl.quality import Drift
 from etlctl.redact import Redactor
 from etlctl.run import Counts, DeadLetter, RunResult, RunStatus, StepAttempt, StepCounts
 from etlctl.state.column_values import instant, instant_text, json_text, utc
-from etlctl.state.payload import decode_raw, encode_raw, mask, storable
+from etlctl.state.payload import SHARED_FORM, decode_raw, encode_raw, mask, storable
 from etlctl.state.records import RunStart
 from etlctl.state.result_text import result_text
 
@@ -124,9 +124,12 @@ class RowMaker:
         }
         return self._stored(row)
 
-    def letter(self, letter: DeadLetter, at: datetime) -> dict[str, Any]:
-        """Return the row of a rejected record."""
-        raw, form, redacted = encode_raw(letter.raw, self._redactor)
+    def letter(self, letter: DeadLetter, at: datetime, holder: str | None = None) -> dict[str, Any]:
+        """Return the row of a rejected record; ``holder`` is the letter that has its source record already."""
+        if holder is None:
+            raw, form, redacted = encode_raw(letter.raw, self._redactor)
+        else:
+            raw, form, redacted = holder, SHARED_FORM, False
         row = {
             "id": letter.id,
             "run_id": letter.run_id,
@@ -186,15 +189,25 @@ def step_counts(row: Mapping[str, Any]) -> StepCounts:
     return StepCounts(**{name: row[name] for name in names})
 
 
-def dead_letter(row: Mapping[str, Any]) -> DeadLetter:
-    """Return the rejected record of a row."""
+_OWN_RAW: Any = object()
+
+
+def dead_letter(row: Mapping[str, Any], raw: Any = _OWN_RAW, holder: str | None = None) -> DeadLetter:
+    """Return the rejected record of a row, or the same with a source record that is known from elsewhere.
+
+    Args:
+        row: The row.
+        raw: The source record; by default the row's own.
+        holder: Id of the letter that holds it, if the row does not.
+    """
     names = ("id", "run_id", "contract", "stream", "seq", "index", "part", "stage", "step", "rule", "message")
     return DeadLetter(
         **{name: row[name] for name in names},
         field=row["field"],
         location=row["location"],
-        raw=decode_raw(row["raw"], row["raw_form"]),
+        raw=decode_raw(row["raw"], row["raw_form"]) if raw is _OWN_RAW else raw,
         status=row["status"],
         created_at=instant(row["created_at"]),
         redacted=bool(row["redacted"]),
+        raw_of=holder,
     )

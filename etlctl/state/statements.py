@@ -205,6 +205,15 @@ LETTERS_AFTER = (
     'AND (seq, "index", part) > (:seq, :index, :part) ORDER BY seq, "index", part LIMIT :limit'
 )
 CLEAR_LETTERS = f"DELETE FROM {DEAD_LETTERS} WHERE run_id = :run_id AND seq > :after_seq AND status = 'open'"  # noqa: S608
+RAW_OF_LETTER = f"SELECT raw, raw_form FROM {DEAD_LETTERS} WHERE id = :id"  # noqa: S608
+_HOLDER = f"FROM {DEAD_LETTERS} AS holder WHERE holder.id = {DEAD_LETTERS}.raw"
+UNSHARE_LETTERS = (
+    f"UPDATE {DEAD_LETTERS} SET raw = (SELECT holder.raw {_HOLDER}), "  # noqa: S608
+    f"raw_form = (SELECT holder.raw_form {_HOLDER}) "
+    "WHERE run_id = :run_id AND seq > :after_seq AND status <> 'open' AND raw_form = :form "
+    f"AND EXISTS (SELECT 1 {_HOLDER} AND holder.status = 'open')"
+)
+"""Settled letters stay when open ones go: they take over the source record that an open one holds for them."""
 SETTLE_LETTER = (
     f"UPDATE {DEAD_LETTERS} SET status = :status, by_run = :by_run, updated_at = :updated_at "  # noqa: S608
     "WHERE id = :id AND status = 'open'"

@@ -1,6 +1,8 @@
 """The public names are pinned: adding or losing one is a decision, written down here and in the changelog."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -68,3 +70,11 @@ def test_the_version_is_the_one_in_the_metadata() -> None:
 
     pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
     assert etlctl.__version__ == tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["version"]
+
+
+@pytest.mark.parametrize("module", ["etlctl", "etlctl.jsonata"])
+def test_a_notebook_completes_names_that_are_loaded_when_asked_for(module: str) -> None:
+    # In a process of its own: once such a name was asked for, some modules keep it.
+    code = f"import {module} as it; assert set(it.__all__) <= set(dir(it)), set(it.__all__) - set(dir(it))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -418,3 +418,12 @@ def test_a_name_that_would_leave_the_folder_is_refused(tmp_path):
     done = cli("init", tmp_path / "ws", "--from", _write(tmp_path / "d.csv", "a\n1\n"), "--name", "../x")
     assert done.exit_code == 1
     assert "cannot be the name" in done.stderr
+
+
+def test_columns_of_empty_text_are_not_required_and_the_note_says_why(tmp_path: Path) -> None:
+    records = [{"id": 1, "a": "", "b": "n/a", "n": "10"}, {"id": 2, "a": "", "b": "", "n": "20"}]
+    contract = from_file(tmp_path, "in.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    assert {name for name, rule in rules(contract).items() if rule.get("required")} == {"id", "n"}
+    text = (contract / "contract.yaml").read_text(encoding="utf-8")
+    assert "#   a: no values: empty text in 2 of 2 records\n" in text
+    assert "#   b: no values: 'n/a' and empty text in 2 of 2 records\n" in text

@@ -214,7 +214,7 @@ def test_a_file_that_was_changed_meanwhile_keeps_a_table_from_being_published(tm
     (folder / "all.jsonl").write_text('{"id":-1}\n{"id":-2}\n')
     refused = etlctl(tmp_path, "resume", "--checkpoint", "job")
     assert refused.returncode == 1, refused
-    assert "something else has changed it since this run began" in refused.stderr
+    assert "something else has changed it since this run began (in load.all)" in refused.stderr
     with sqlite3.connect(folder / "out.db") as database:
         assert not database.execute("SELECT name FROM sqlite_master WHERE name = 'even'").fetchall()
     # As the message says: nothing was published, so a run from the beginning loads everything once.

@@ -189,7 +189,7 @@ def test_what_breaks_nothing_exits_with_0_and_is_a_note(repository: Path) -> Non
     assert ignored.stdout == ""
 
 
-@pytest.mark.parametrize("place", ["git:nowhere", "missing", "git:--help", "."])
+@pytest.mark.parametrize("place", ["git:nowhere", "missing", "git:--help", ".", "", "etlctl.yaml"])
 def test_nothing_to_compare_with_is_a_mistake_of_the_call(repository: Path, place: str) -> None:
     (repository / "empty").mkdir()
     folder = repository / "empty" if place == "." else repository
@@ -198,3 +198,21 @@ def test_nothing_to_compare_with_is_a_mistake_of_the_call(repository: Path, plac
     assert "compare with" in done.stderr
     assert "Traceback" not in done.stderr
     assert ("a revision of git: git:missing" in done.stderr) is (place == "missing")
+
+
+def test_what_is_not_compared_is_said(repository: Path) -> None:
+    write(repository / "elsewhere" / "fresh", contract={"name": "fresh"})
+    done = etlctl(repository, "elsewhere", "--against", "git:HEAD")
+    assert "note: elsewhere/fresh is new: git:HEAD has no contract of its path or name" in done.stderr
+    old = write(repository / "old")
+    (old / "contract.yaml").write_text("name: orders\nschema: {fields: [\n")
+    done = etlctl(repository, "contracts/orders", "--against", "old")
+    assert "does not hold itself" in done.stderr
+    assert "old/contract.yaml:" in done.stderr
+
+
+def test_a_file_of_a_contract_stands_for_it(repository: Path) -> None:
+    write(repository / "old")
+    assert codes(repository / "old" / "load.yaml", repository / "contracts" / "orders") == codes(
+        repository / "old", repository / "contracts" / "orders"
+    )

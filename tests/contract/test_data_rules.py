@@ -44,7 +44,7 @@ checks:
     path: Path = make(extract="type: file\npath: x.jsonl\n", load="type: file\npath: y.jsonl\n")
     (path / "contract.yaml").write_text(text, encoding="utf-8")
     contract = load_contract(path, environ={})
-    assert [step.name for step in contract.steps] == ["check", "check", "check", "check.run"]
+    assert [step.name for step in contract.steps] == ["check", "check.rules", "check.unique", "check.run"]
     assert [type(step.operation).__name__ for step in contract.steps] == [
         "RecordCheck",
         "RuleCheck",
@@ -69,6 +69,17 @@ checks:
         ),
         ("checks: {row_count: {}}", "E205 'checks.row_count': row_count needs min, max or max_change_percent"),
         ("checks:\n  freshness: {field: a, max_age: 2 hours}", "2:34 E205 'checks.freshness.max_age': '2 hours' is no"),
+        (
+            "checks:\n  freshness: {field: a, max_age: 99999999999w}",
+            "E205 'checks.freshness.max_age': '99999999999w' is",
+        ),
+        ("checks: {row_count: {min: 5, max: 3}}", "no number of records is at least 5 and at most 3"),
+        ("schema:\n  fields:\n    a: {minimum: 5, maximum: 3}", "3:5 E205 'schema.fields.a': no value could pass"),
+        ("schema:\n  fields:\n    a: {minimum: 5, exclusive_maximum: 5}", "exclusive_maximum is 5"),
+        ("schema:\n  fields:\n    a: {min_length: 5, max_length: 3}", "no value could pass: min_length is 5"),
+        ("schema:\n  fields:\n    a: {enum: []}", "no value could pass: enum is empty"),
+        ("schema:\n  fields:\n    a: {type: string, maximum: 3}", "maximum is for numbers, and the type is string"),
+        ("schema:\n  fields:\n    a: {type: integer, format: uuid}", "format is for text, and the type is integer"),
         ("checks:\n  null_share: {a: 5}", "E205 'checks.null_share': null_share of 'a' is a share from 0 to 1, not 5"),
         ("checks:\n  nul_share: {a: 1}", "2:3 E201 unknown key 'nul_share' in checks"),
         ("checks:\n  row_count: {min: 1, on_violation: reject}", "2:37 E204 'checks.row_count.on_violation' must be"),

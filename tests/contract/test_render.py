@@ -63,6 +63,20 @@ def test_full_sends_no_control_characters_to_the_terminal(tmp_path: Path) -> Non
     assert "k: \ufffd[31m\ufffdred" in text
 
 
+def test_a_long_place_is_not_underlined_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "long.yaml"
+    file.write_text(f"path: {'x' * 200}\n", encoding="utf-8")
+    text = full([finding(str(file), span=Span(1, 7, 1, 207))])
+    assert [line for line in text.splitlines() if "^" in line] == ["  |       " + "^" * 60]
+
+
+def test_a_file_that_is_not_there_has_no_excerpt() -> None:
+    related = (("git:main:old/contract.yaml", Span(1, 1, 1, 2), "it was there"),)
+    assert full([Code.field_removed.at("a.yaml", None, "gone", help="look", related=related)]) == (
+        "a.yaml E701 gone\n  = help: look\n"
+    )
+
+
 def test_colour_only_when_asked() -> None:
     assert "\x1b[" in full([finding("a.yaml")], color=True)
     assert "\x1b[" not in full([finding("a.yaml")])

@@ -65,7 +65,8 @@ class Shop:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         out, err = cwd / ".stdout", cwd / ".stderr"
-        for file in (out, err):  # the child may be killed before it makes them, and those of another one are not its own
+        # The child may be killed before it makes them, and what an earlier one has said is not its own.
+        for file in (out, err):
             file.write_bytes(b"")
         command = {
             "argv": list(argv),

@@ -41,6 +41,11 @@ DOUBLE = '($f := function($s, $n){$n = 0 ? $s : $f({"a": $s, "b": $s}, $n - 1)};
         ("$split($pad('', 900000, 'a'), '')", {"D2015"}),
         ("$split($pad('', 900000, 'a,'), /,/)", {"D2015", "D1012"}),
         ("$match($pad('', 900000, 'a'), /a/)", {"D2015", "D1012"}),
+        ("$formatNumber(1234, $pad('', 900000, '#,') & '0')", {"D1001"}),
+        ("$formatInteger(1234, $pad('', 900000, '#,') & '0')", {"D1001"}),
+        ("$fromMillis(0, $pad('', 900000, '[Y]'))", {"D1001"}),
+        ("$toMillis('1', $pad('', 900000, '[Y]'))", {"D1001"}),
+        ("$encodeUrl($pad('', 900000, 'é'))", {"D1001"}),
         ("$eval($pad('1', 900000, '+1'))", {"D3121"}),
         ("([1..90000])@$a.$.{'k': $a}{'all': $a}", {"D1012", "D2015"}),
         ("[1..300].([1..300])[$ > 0 and $count([1..300][$ > 1]) > 0]", {"D1012", "D2015"}),
@@ -68,6 +73,8 @@ def test_what_cannot_be_read_is_a_syntax_error(text: str) -> None:
         "$count([1..1000].[[1..1000000]])",
         "$map([1..1000], function($i){$pad('', 20000000 + $i, 'a')})",
         "$string([1..5000000], true)",
+        "[1..3000000].{'a': $}",
+        "$map([1..3000000], function($x){{'a': $x}})",
     ],
 )
 def test_an_evaluation_may_not_take_all_memory(text: str) -> None:
@@ -79,7 +86,10 @@ def test_an_evaluation_may_not_take_all_memory(text: str) -> None:
     assert held() - before < 1 << 30
 
 
-@pytest.mark.parametrize("text", ["n & ''", "$power(n, 2)", "$formatNumber(n, '0')", "$string(n)", "$formatBase(n, 2)", "$formatInteger(n, 'a')"])
+@pytest.mark.parametrize(
+    "text",
+    ["n & ''", "$power(n, 2)", "$formatNumber(n, '0')", "$string(n)", "$formatBase(n, 2)", "$formatInteger(n, 'a')"],
+)
 def test_numbers_of_thousands_of_digits_are_out_of_range(text: str) -> None:
     with pytest.raises(jsonata.JsonataError) as caught:
         jsonata.evaluate(text, {"n": 10**100_000})

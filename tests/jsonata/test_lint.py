@@ -22,7 +22,7 @@ from etlctl.jsonata.lint import parents, wrong_calls
 def test_wrong_calls(text: str, said: str, help_: str | None) -> None:
     (doubt,) = wrong_calls(text)
     assert (doubt.message, doubt.help) == (said, help_)
-    assert text[doubt.start : doubt.end] == "$" + said.split("$")[1].split()[0]
+    assert text[doubt.start : doubt.end] == "$" + said.split("$")[1].split(maxsplit=1)[0]
 
 
 @pytest.mark.parametrize(

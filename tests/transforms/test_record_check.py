@@ -149,3 +149,12 @@ def test_unique_knows_a_value_in_whatever_form_it_comes() -> None:
     found = unique.screen_frame(numbers, StepContext())
     assert [(each.position, each.field) for each in found] == [(0, "a"), (2, "a")]
     assert [(each.position, each.field) for each in unique.screen({"a": [10, 11], "b": [0.5, 0.5]})] == [(1, "b")]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^(a|a)+$", "^(a|aa)+$", "^(a+)+$", "^(a*)*b$", "(.*)(.*)(.*)(.*)(.*)(.*)(.*)x$", "a*a*a*a*a*a*b"]
+)
+def test_a_pattern_cannot_hang_the_run(pattern: str) -> None:
+    (check,) = record_checks(schema({"k": {"pattern": pattern}}))
+    outcome = run_rows([check], [{"k": "a" * 2000 + "!"}])
+    assert [rule for _, _, rule, _ in outcome.refused] == ["check.pattern"]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from etlctl.jsonata.functions.integer_picture import IntegerPicture, read_integer_picture, with_digits
+from etlctl.jsonata.functions.numeric import check_picture
 from etlctl.jsonata.functions.signature import shown
 from etlctl.jsonata.values import JsonataError
 
@@ -57,6 +58,7 @@ def read_date_picture(picture: str) -> tuple[Part, ...]:
     Raises:
         JsonataError: D3135 for a missing bracket, D3132 for an unknown component, D3131 for mixed digits.
     """
+    check_picture(picture)
     parts: list[Part] = []
     start = at = 0
     while at < len(picture):

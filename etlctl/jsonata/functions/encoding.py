@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.signature import shown
+from etlctl.jsonata.limits import BUDGET
 from etlctl.jsonata.values import JsonataError
 
+_BIG: Final = 100_000
 _COMPONENT: Final = "!~*'()"
 _URL: Final = _COMPONENT + ";/?:@&=+$,#"
 _RESERVED: Final = frozenset(b";/?:@&=+$,#")
@@ -71,6 +73,8 @@ def decode_url(text: Any) -> Any:
 
 
 def _encoded(text: str, safe: str, name: str) -> str:
+    if len(text) > _BIG:
+        BUDGET.get().check_characters(3 * len(text))
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError:

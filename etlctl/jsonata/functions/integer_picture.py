@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from etlctl.jsonata.functions import number_words as words
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.numbers import floor
-from etlctl.jsonata.functions.numeric import as_float, out_of_range, shortest
+from etlctl.jsonata.functions.numeric import as_float, check_picture, out_of_range, shortest
 from etlctl.jsonata.functions.signature import shown
 from etlctl.jsonata.values import JsonataError
 
@@ -70,6 +70,7 @@ def read_integer_picture(text: str) -> IntegerPicture:
     Raises:
         JsonataError: D3131 when digits of several scripts are mixed.
     """
+    check_picture(text)
     primary, mark, modifier = text.rpartition(";")
     if not mark:
         primary, modifier = text, ""
@@ -156,7 +157,7 @@ def write_integer(value: float, picture: IntegerPicture) -> str:
 
 
 def _as_written(amount: float) -> int:
-    """Return a whole number as its shortest text says it: 1e46 is ten to the power of 46, and not its nearest double."""
+    """Return a whole number as its shortest text says it: 1e46 is a one with 46 zeros, not the nearest double."""
     return int(Decimal(repr(amount)))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.numbers import rounded
-from etlctl.jsonata.functions.numeric import normal, out_of_range, shortest
+from etlctl.jsonata.functions.numeric import check_picture, normal, out_of_range, shortest
 from etlctl.jsonata.values import NOTHING, JsonataError
 
 _DEFAULTS: Final = {
@@ -129,6 +129,7 @@ def _symbols(values: tuple[str, ...]) -> Symbols:
 
 @lru_cache(maxsize=512)
 def _pictures(text: str, symbols: Symbols) -> tuple[Picture, Picture]:
+    check_picture(text)
     sub_pictures = text.split(symbols.separator)
     if len(sub_pictures) > 2:
         raise _refused("D3080")

@@ -10,6 +10,7 @@ from etlctl.jsonata.values import JsonataError
 
 EXACT: Final = 2.0**53
 """Whole floats below this are what they say; larger ones stay floats, because their last digits are not known."""
+_LONGEST_PICTURE: Final = 10_000
 _FIFTEEN: Final = Context(prec=15, rounding=ROUND_HALF_UP)
 
 
@@ -26,6 +27,13 @@ def normal(value: float) -> int | float:
 def out_of_range(value: object) -> JsonataError:
     """Return the error of a result that no JSON number can be."""
     return JsonataError(f"the number is out of range: {value}", "D1001")
+
+
+def check_picture(picture: str) -> None:
+    """Refuse a picture that is too long (D1001): reading one takes time that no clock can stop."""
+    if len(picture) > _LONGEST_PICTURE:
+        msg = f"a picture of {len(picture)} characters is longer than the limit of {_LONGEST_PICTURE}"
+        raise JsonataError(msg, "D1001")
 
 
 def as_float(value: float) -> float:

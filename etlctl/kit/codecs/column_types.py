@@ -17,6 +17,17 @@ _SIGNED: tuple[pl.DataType, ...] = (pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(
 _UNSIGNED: tuple[pl.DataType, ...] = (pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64())
 _UNITS: tuple[TimeUnit, ...] = ("ms", "us", "ns")
 _WHOLE = pl.Decimal(38, 0)
+_DECLARED: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "integer": pl.Int64(),
+    "float": pl.Float64(),
+    "decimal": pl.Decimal(38, 0),
+    "boolean": pl.Boolean(),
+    "date": pl.Date(),
+    "datetime": pl.Datetime("us"),
+    "time": pl.Time(),
+}
+"""What columns of declared fields are made of."""
 
 
 def storable(dtype: pl.DataType) -> pl.DataType:
@@ -187,6 +198,31 @@ def fitted(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFra
         else:
             columns[name] = pl.Series(name, [None], dtype).new_from_index(0, frame.height)
     return pl.DataFrame(columns)
+
+
+def declared_nulls(schema: Schema, declared: Mapping[str, str]) -> Schema:
+    """Return columns with the declared type where no value told one.
+
+    Args:
+        schema: The columns.
+        declared: Type names of the declared fields; ``object``, ``array`` and ``any`` say too little.
+    """
+    if not any(isinstance(dtype, pl.Null) for dtype in schema.values()):
+        return schema
+    return {
+        name: _DECLARED.get(declared.get(name, ""), dtype) if isinstance(dtype, pl.Null) else dtype
+        for name, dtype in schema.items()
+    }
+
+
+def without_guesses(frame: pl.DataFrame, declared: Mapping[str, str]) -> pl.DataFrame:
+    """Forget the types of empty columns of which the declared type does not tell everything: scale and time zone."""
+    empty = [
+        name
+        for name, kind in declared.items()
+        if kind in {"decimal", "datetime"} and name in frame.columns and frame[name].null_count() == frame.height
+    ]
+    return frame.with_columns(pl.Series(name, [None] * frame.height, pl.Null()) for name in empty) if empty else frame
 
 
 def unstorable(schema: Mapping[str, pl.DataType]) -> tuple[str, str] | None:

@@ -208,6 +208,7 @@ class CsvWriter(FormatWriter):
         file = self._sink.direct()
         if file is not None:
             self._print(cells, file)
+            self._sink.wrote()
             return
         buffer = io.BytesIO()
         self._print(cells, buffer)

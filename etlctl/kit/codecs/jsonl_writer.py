@@ -100,6 +100,7 @@ class JsonlWriter(FormatWriter):
         file = self._direct()
         if file is not None:
             write_frame(frame, file)
+            self._sink.wrote()
             return
         buffer = io.BytesIO()
         write_frame(frame, buffer)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from etlctl.kit.writeback import Writeback
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,7 +116,11 @@ class ParquetSink:
             self._error = error
 
     def _source(self, _columns: object, _predicate: object, _rows: object, _size: object) -> Iterator[pl.DataFrame]:
+        writeback = Writeback()
         while (frame := self._frames.get()) is not None:
             yield frame
+            if self.path.exists():  # Polars makes it when the first pages are ready
+                with self.path.open("rb", buffering=0) as file:
+                    writeback.grown(file.fileno(), file.seek(0, os.SEEK_END))
         if self._given_up:
             raise _GivenUp

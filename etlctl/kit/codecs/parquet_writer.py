@@ -102,6 +102,7 @@ class ParquetWriter(FormatWriter):
         if self._sink is None and not self._done:
             self._sink = self._new_sink(_GROUP_ROWS)
         self._end_piece()
+        self._schema = self._typed()
         if len(self._done) > 1 or list(self._done[0].schema.items()) != list(self._schema.items()):
             self._join()
         elif self._kept:
@@ -140,7 +141,8 @@ class ParquetWriter(FormatWriter):
 
         if not self._held:
             return
-        frames = [fitted(frame, self._schema) for frame in self._held]
+        typed = self._typed()
+        frames = [fitted(frame, typed) for frame in self._held]
         if self._sink is None:
             wide = max(1, self._held_bytes // max(1, self._held_rows))
             self._sink = self._new_sink(min(_GROUP_ROWS, max(1_000, _GROUP_BYTES // wide)))
@@ -168,7 +170,16 @@ class ParquetWriter(FormatWriter):
                 f"field {name!r} {why}, which Parquet cannot hold",
                 help=f"drop it, or write it as text with convert: {{{name}: string}} in transform.yaml",
             )
-        return ParquetSink(self._target.scratch(len(self._done)), self._schema, self._style, group_rows)
+        return ParquetSink(self._target.scratch(len(self._done)), self._typed(), self._style, group_rows)
+
+    def _typed(self) -> Schema:
+        """Return the columns as a piece has them: those without a value so far have the type that is declared.
+
+        Until a value comes they are typed for the file only: what comes later may be of another type.
+        """
+        from etlctl.kit.codecs.column_types import declared_nulls  # noqa: PLC0415
+
+        return declared_nulls(self._schema, self._target.declared)
 
     def _join(self) -> None:
         pieces = self._done
@@ -198,11 +209,14 @@ class ParquetWriter(FormatWriter):
     def _take_over(self, existing: Path) -> None:
         import polars as pl  # noqa: PLC0415
 
+        from etlctl.kit.codecs.column_types import without_guesses  # noqa: PLC0415
+
         try:
             scan = pl.scan_parquet(existing, glob=False)
-            self._take(scan.head(0).collect(), None)
+            declared = self._target.declared
+            self._take(without_guesses(scan.head(0).collect(), declared), None)
             for start in range(0, scan.select(pl.len()).collect().item(), _GROUP_ROWS):
-                self._take(scan.slice(start, _GROUP_ROWS).collect(), None)
+                self._take(without_guesses(scan.slice(start, _GROUP_ROWS).collect(), declared), None)
         except pl.exceptions.PolarsError as error:
             with suppress(Exception):
                 self.abort()

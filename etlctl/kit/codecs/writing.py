@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +37,7 @@ class Target:
         compression: How bytes are compressed, for text formats.
         warn: Reports something the user should know without stopping the run.
         state: What ``FormatWriter.checkpoint`` returned, to go on from there; None to begin.
+        declared: Type names of the fields that are declared, for columns without any value.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Target:
     compression: PlainCompression = "none"
     warn: Callable[[str], None] = lambda _message: None
     state: State | None = None
+    declared: Mapping[str, str] = field(default_factory=dict)
 
     def sink(self) -> ByteSink:
         """Open the file, where a checkpoint left it if there was one, or give the stream."""
@@ -122,6 +124,10 @@ class Format:
     make: Callable[[Target], FormatWriter]
     extends: bool = False
     encode: Callable[[list[Record]], Encoded] | None = None
+
+    def declaring(self, types: Mapping[str, str]) -> Format:
+        """Return the format for records whose fields are declared, as names of types."""
+        return replace(self, make=lambda target: self.make(replace(target, declared=types)))
 
 
 def as_rejections(refusals: Refusals) -> list[Rejection]:

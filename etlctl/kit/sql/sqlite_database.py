@@ -49,12 +49,13 @@ class Database:
     Args:
         path: The file.
         create: Make the file and its folder when they do not exist.
+        read_only: Change nothing, not even to finish what another process has left in its journal.
 
     Raises:
         FatalError: It cannot be opened, is no database, or is the ledger of etlctl itself.
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, read_only: bool = False) -> None:
         self.path = path
         if create:
             try:
@@ -64,7 +65,7 @@ class Database:
         with self.told():
             # A path of its own form, so that a name with "?" or "%" in it is still just a name.
             self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+                f"{path.absolute().as_uri()}?mode={'rwc' if create else 'ro' if read_only else 'rw'}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,

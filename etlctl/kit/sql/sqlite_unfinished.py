@@ -26,7 +26,7 @@ def unfinished_tokens(path: Path, stream: str) -> Sequence[Token]:
             return ()
         below = f"{stream}>"
         found = database.execute(
-            f"SELECT stream, run, seq, fence, visible FROM {TABLE} "  # noqa: S608
+            f"SELECT stream, run, seq, fence, visible FROM {TABLE} "
             "WHERE run <> '' AND seq > 0 AND NOT finished AND (stream = ? OR substr(stream, 1, ?) = ?)",
             (stream, len(below), below),
         ).fetchall()
@@ -46,7 +46,7 @@ def forget_unfinished(path: Path, streams: Collection[str], fence: int) -> None:
         for stream in streams:
             drop_table(database, stage_name(stream, ""))
             database.execute(
-                f"UPDATE {TABLE} SET run = '', seq = 0, fence = MAX(fence, ?), position = NULL, account = '{{}}', "  # noqa: S608
+                f"UPDATE {TABLE} SET run = '', seq = 0, fence = MAX(fence, ?), position = NULL, account = '{{}}', "
                 "records = 0, visible = 0 WHERE stream = ? AND NOT finished",
                 (fence, stream),
             )
