@@ -142,11 +142,8 @@ def _tell_failure(result: MultipleResult) -> None:
     output.say(f"error: {_named(result)}: {result.error}")
     if result.error_help:
         output.say(f"  help: {result.error_help}")
-    from etlctl.engine.report import what_next  # noqa: PLC0415
-
-    advice = what_next(result.result) if result.result is not None else None
-    if advice:
-        output.say(f"  {advice}")
+    if result.resume_command:  # even when nothing was loaded: to run again would be all sets
+        output.say(f"  carry on with: {result.resume_command}")
     if output.debugging() and result.result is not None and result.result.traceback:
         output.say(result.result.traceback)
 

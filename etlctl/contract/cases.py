@@ -51,6 +51,8 @@ class Case(Section):
     """What the case shows, in a few words; each case of a contract has another name."""
     given: list[dict[str, Any]] | CaseFile
     """The source records, or ``{file: sample.csv}``: read as the contract reads its own files."""
+    sources: dict[str, list[dict[str, Any]] | CaseFile] = Field(default_factory=dict)
+    """What steps that read a source of their own get from it, by step: ``{join: [{id: 1}]}`` or ``{join: {file: right.csv}}``. Local files are read where nothing is given."""  # noqa: E501
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the run; ``run_date`` is one."""
     env: dict[str, str] = Field(default_factory=dict)
@@ -75,8 +77,8 @@ class Case(Section):
     def _is_an_instant(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                datetime.fromisoformat(value)
-            except ValueError:
+                datetime.fromisoformat(value).astimezone(UTC)
+            except (ValueError, OverflowError):
                 raise ValueError(f"{value!r} is no instant; write it as 2026-03-01T12:00:00Z") from None
         return value
 

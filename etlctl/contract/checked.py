@@ -41,8 +41,8 @@ class AuthoredStep:
 class Checked:
     """What is known of a contract; rules read it and the compiler turns it into a ``Contract``.
 
-    Of several destinations, ``wheres`` are their conditions, ``destinations`` the loaders that are known, by their place
-    in the list, ``load_types`` their types and ``deliveries`` what each of them promises, by name.
+    Of several destinations, ``wheres`` are their conditions, ``destinations`` the loaders that are known, by their
+    place in the list, ``load_types`` their types and ``deliveries`` what each of them promises, by name.
     """
 
     layout: Layout

@@ -131,7 +131,8 @@ class _Reader:
         place = Place(part, "the destination", deferred=resolved.deferred, rereadable=resolved.rereadable)
         given = check_options(DestinationEnvelope, envelope, place, self._checked.report)
         found = self._components.section(Kind.loader, part, resolved, DestinationEnvelope)
-        item = _Item(part, number, str(resolved.data.get("type", "")), loader=found if isinstance(found, Loader) else None)
+        kind, loader = str(resolved.data.get("type", "")), found if isinstance(found, Loader) else None
+        item = _Item(part, number, kind, loader=loader)
         if given is not None and given.name is not None:
             item.name, item.named = given.name, True
         if given is not None and given.where is not None:

@@ -87,7 +87,7 @@ def _check_text(checked: Checked, part: Part, path: PathKey, text: str, known: F
         _missing(checked, part, span, read.name, known, f"the JSONata reads field {read.name!r}", certain=certain)
 
 
-def _missing(
+def _missing(  # noqa: PLR0917
     checked: Checked, part: Part, span: Span | None, name: str, known: FieldSet, use: str, *, certain: bool = True
 ) -> None:
     code = Code.dropped_field if name in known.gone else Code.unknown_field

@@ -20,6 +20,9 @@ _CODES = {
     "unusable-file": Code.refused_options,
 }
 
+_ADD_NOTHING = frozenset({"convert", "dedupe", "drop", "filter", "select"})
+"""Operations after which no field is there that was not before; of one that is misspelt so much is sure."""
+
 
 def check_fields(checked: Checked) -> None:
     """Report every field that certainly does not exist where it is used."""
@@ -29,7 +32,8 @@ def check_fields(checked: Checked) -> None:
         known = FieldSet()
     for step in checked.steps if part is not None else ():
         if step.operation is None or part is None:
-            known = FieldSet()
+            adds = not step.unusable or step.type not in _ADD_NOTHING
+            known = FieldSet() if adds else FieldSet(dict.fromkeys(known.types, "any"), known.closed, known.gone)
             continue
         check_step(checked, part, step, known)
         known = step.operation.effect(FieldSet(known.types, known.closed, known.gone))

@@ -132,8 +132,10 @@ class Layout:
         """Tell whether the file that a section stands in, or would stand in, could not be read as YAML."""
         if section in self.sections:
             return bool(self.sections[section].document.problems)
-        names = {SECTION_FILES[section]} if len(self.documents) > 1 else {document.path.name for document in self.documents}
-        return any(document.problems for document in self.documents if document.path.name in names)
+        alone = len(self.documents) == 1  # a single file
+        return any(
+            document.problems for document in self.documents if alone or document.path.name == SECTION_FILES[section]
+        )
 
 
 def shown_path(path: Path) -> str:

@@ -12,7 +12,7 @@ from etlctl.contract.components import Components
 from etlctl.contract.document import PathKey
 from etlctl.contract.explanations import shown_value
 from etlctl.contract.layout import TRANSFORM_KEYS, TRANSFORM_SETTINGS, Part
-from etlctl.contract.suggest import did_you_mean, listed
+from etlctl.contract.suggest import closest, did_you_mean, listed
 from etlctl.errors import CatalogError
 
 _AFTER = TRANSFORM_KEYS[1:]
@@ -102,7 +102,7 @@ class _Reader:
         for key, value in block.items():
             path: PathKey = ("transform", key)
             if not self._known(key, path):
-                found.append((0, self._unusable(path)))
+                found.append((0, self._unusable(path, key)))
                 continue
             place = map_place(self._catalog, key)
             if place is None:
@@ -137,12 +137,12 @@ class _Reader:
         if self._known(key, (*path, key)):
             yield AuthoredStep(f"transform[{number}].{key}", key, (*path, key), value)
         else:
-            yield self._unusable(path)
+            yield self._unusable(path, key)
 
-    @staticmethod
-    def _unusable(path: PathKey) -> AuthoredStep:
-        """Return what stands for a step that was reported: what it would do to fields is not known."""
-        return AuthoredStep("", "", path, None, unusable=True)
+    def _unusable(self, path: PathKey, name: str = "") -> AuthoredStep:
+        """Return what stands for a step that was reported; its type is the operation that was probably meant."""
+        meant = closest(name, self._catalog.names(Kind.operation)) if name else None
+        return AuthoredStep("", meant or "", path, None, unusable=True)
 
     def _known(self, name: str, path: PathKey) -> bool:
         return self._components.entry(Kind.operation, name, self._part, path) is not None

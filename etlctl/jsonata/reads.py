@@ -65,7 +65,7 @@ def _names(node: n.Node) -> Iterator[n.Name]:
         yield from _names(inside)
 
 
-def _in_context(node: n.Node) -> Iterator[n.Node]:  # noqa: C901 - one case per kind of node
+def _in_context(node: n.Node) -> Iterator[n.Node]:
     """Yield the expressions inside a node that are evaluated in its own context."""
     match node:
         case n.Binary():
@@ -110,7 +110,7 @@ def _end(expression: str, name: n.Name) -> int:
     return name.offset + len(name.value)
 
 
-def _made(node: n.Node) -> tuple[str, ...] | None:
+def _made(node: n.Node) -> tuple[str, ...] | None:  # noqa: PLR0911 - one case per kind of node
     if node.predicates or node.group:
         return None
     match node:

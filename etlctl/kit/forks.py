@@ -1,6 +1,6 @@
 """What a process that is forked off must not have of this one: its pipes, and its ways with signals.
 
-A user's code may fork (``multiprocessing`` does, on Linux). A copy of a pipe keeps either end from seeing that the other
+A user's code may fork (``multiprocessing`` does, on Linux). A copy of a pipe keeps its ends from seeing that the other
 one is gone. A copied handler makes a pool's workers deaf to the SIGTERM that is to end them, or hands that signal on to
 the event loop of this process, which takes it for its own.
 """

@@ -43,7 +43,7 @@ def trouble_with(module: str, function: str, base_dir: Path) -> Trouble | None:
     folders = list(dict.fromkeys(folder for folder in (base_dir.resolve(), workspace) if folder is not None))
     path = next((found for folder in folders for found in _files(folder, module)), None)
     if path is None:
-        return None if _is_installed(module) else _no_module(module, base_dir, folders)
+        return None if _is_installed(module) else _no_module(module, folders)
     try:
         source = path.read_bytes()
         with warnings.catch_warnings():
@@ -79,7 +79,7 @@ def _is_installed(module: str) -> bool:
         return True  # something is there, and only the import can tell what
 
 
-def _no_module(module: str, base_dir: Path, folders: list[Path]) -> Trouble:
+def _no_module(module: str, folders: list[Path]) -> Trouble:
     beside = {
         path.stem for folder in folders for path in folder.glob("*.py") if path.is_file() and path.stem.isidentifier()
     }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etlctl.batch import Record
 from etlctl.errors import ComponentError, FatalError, RecordRejected, RetryableError, UnexpectedError
+from etlctl.kit.function_binding import bound
 from etlctl.kit.interruptible import GRACE, Guard, Interrupted, TimeIsUp
 from etlctl.kit.raised import told
 from etlctl.kit.user_code import load_callable
@@ -25,7 +26,6 @@ from etlctl.types import kind_of
 if TYPE_CHECKING:
     import polars as pl
 
-METHODS = ("optimize", "run", "__call__")
 _TEXT = frozenset({str})
 _NESTED = frozenset({dict, list})
 
@@ -66,7 +66,7 @@ class FunctionPlace:
         """
         module, _, name = self.path.rpartition(".")
         found = load_callable(module, name, self.base_dir)
-        return UserFunction(self, *_bound(found, self.path, copy.deepcopy(self.kwargs)))
+        return UserFunction(self, *bound(found, self.path, copy.deepcopy(self.kwargs)))
 
     def late(self) -> str:
         """Say that a call took too long."""
@@ -334,51 +334,6 @@ async def _all(result: AsyncIterator[Any]) -> list[Any]:
 
 def _is_record(value: Any) -> bool:
     return isinstance(value, dict) and _TEXT.issuperset(map(type, value))
-
-
-def _bound(found: Any, path: str, kwargs: dict[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Return what to call and with which keyword arguments: the function, or a method of one object of the class."""
-    if not inspect.isclass(found):
-        _check_kwargs(found, path, kwargs)
-        return found, kwargs
-    takes = _named(found)
-    try:
-        instance = found(**{name: value for name, value in kwargs.items() if name in takes})
-    except Exception as error:
-        raise FatalError(f"custom function {path}: making the object raised {type(error).__name__}: {error}") from error
-    method = next((getattr(instance, name) for name in METHODS if hasattr(instance, name)), None)
-    if method is None:
-        raise FatalError(f"class {path} has none of the methods {', '.join(METHODS)}")
-    again = _named(method)
-    rest = {name: value for name, value in kwargs.items() if name not in takes or name in again}
-    _check_kwargs(method, path, rest)
-    return method, rest
-
-
-def _named(function: Any) -> frozenset[str]:
-    """Return the names of the keyword arguments a callable takes; ``**kwargs`` names none."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return frozenset()
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(parameter.name for parameter in parameters if parameter.kind in kinds)
-
-
-def _check_kwargs(function: Any, path: str, kwargs: dict[str, Any]) -> None:
-    """Refuse keyword arguments that no call can take, once and before the first record."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return  # some built-in functions do not tell
-    try:
-        signature.bind(None, **kwargs)
-    except TypeError as error:
-        given = ", ".join(kwargs) or "none"
-        raise FatalError(
-            f"custom function {path}{signature} cannot be called with records and the kwargs given ({given}): {error}",
-            help="it gets the record (or the records) as its first argument, and kwargs: as keyword arguments",
-        ) from None
 
 
 def own_nested(records: list[Record] | tuple[Record, ...]) -> None:

@@ -18,7 +18,7 @@ from etlctl.contract.compile import load_contract
 from etlctl.diagnostics import Diagnostic, Severity
 from etlctl.errors import ContractError, EtlctlError, FatalError
 from etlctl.orchestrator.case_rows import Comparison, RowDifference, case_value, compare_rows
-from etlctl.orchestrator.case_source import GivenRecords, read_expected, source_of_file
+from etlctl.orchestrator.case_source import GivenRecords, given_steps, read_expected, source_of_file
 from etlctl.orchestrator.run_options import RunOptions
 from etlctl.orchestrator.tryout import Tried, try_out
 from etlctl.types import to_text
@@ -189,13 +189,14 @@ def _unset_names(diagnostics: Sequence[Diagnostic]) -> list[str] | None:
 
 
 async def _run(contract: Contract, case: Case, warn: Callable[[str], None]) -> Tried:
+    catalog = Catalog.for_workspace(find_workspace(contract.base_dir).root)
     if isinstance(case.given, CaseFile):
-        workspace = find_workspace(contract.base_dir).root
-        source = source_of_file(contract, case.given.file, Catalog.for_workspace(workspace))
+        source = source_of_file(contract, case.given.file, catalog)
     else:
         source = GivenRecords.of(case.given)
     envelope = contract.envelope.model_copy(update={"max_records": None})
-    contract = replace(contract, extractor=source, envelope=envelope)
+    steps = given_steps(contract, case.sources, catalog)
+    contract = replace(contract, extractor=source, envelope=envelope, steps=steps)
     environ = {**os.environ, **case.env}
     settings = RunOptions(dry_run=True).settings(contract, None, None, environ)
     # A case has so few records that a share of them says nothing.

@@ -1,17 +1,19 @@
-"""The source of a case: records written in it, or a file read as the contract reads its own."""
+"""The sources of a case: records written in it, or a file read as the contract reads its own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import PrivateAttr, ValidationError
 
 from etlctl.batch import Batch, Record
+from etlctl.contract.cases import CaseFile
 from etlctl.errors import FatalError
 from etlctl.kit.codecs import format_of, reader_for
 from etlctl.kit.sources import open_sources
@@ -20,7 +22,7 @@ from etlctl.sdk.extractor import Extractor
 
 if TYPE_CHECKING:
     from etlctl.catalog import Catalog
-    from etlctl.contract.model import Contract
+    from etlctl.contract.model import Contract, Step
 
 _FILE = "file"
 _TEXT_FORMATS = frozenset({"csv", "tsv", "xml"})
@@ -48,7 +50,62 @@ class GivenRecords(Extractor):
             yield Batch.of_rows(rows, {"done": len(self._records)}, locate=lambda number: f"given[{done + number}]")
 
 
-def source_of_file(contract: Contract, name: str, catalog: Catalog) -> Extractor:
+def given_steps(
+    contract: Contract, given: Mapping[str, Sequence[Record] | CaseFile], catalog: Catalog
+) -> tuple[Step, ...]:
+    """Return the steps of a contract, those that read a source of their own with what a case gives in its place.
+
+    Args:
+        contract: The contract.
+        given: The records, or the file, by the step: its name, or that of its operation.
+        catalog: Where the file extractor is found.
+
+    Raises:
+        FatalError: There is no such step, or one would read something else than a local file.
+    """
+    left, steps = dict(given), []
+    for step in contract.steps:
+        operation = step.operation
+        own = {option: sources for option in operation.nested if (sources := operation.sources(option))}
+        name = next((name for name in (step.name, step.name.rpartition(".")[2]) if name in given), None)
+        if own and name is not None:
+            left.pop(name, None)
+            stand_ins = {option: (_stand_in(contract, given[name], one[0], catalog),) for option, one in own.items()}
+            steps.append(replace(step, operation=operation.with_sources(stand_ins, str(contract.base_dir))))
+            continue
+        for source in (source for sources in own.values() for source in sources):
+            _must_be_local(step.name, source, contract.base_dir)
+        steps.append(step)
+    if left:
+        raise FatalError(
+            f"the case gives a source to {', '.join(left)}, which is no step with a source of its own",
+            help=f"the steps are {', '.join(step.name for step in contract.steps) or 'none'}",
+        )
+    return tuple(steps)
+
+
+def _stand_in(
+    contract: Contract, given: Sequence[Record] | CaseFile, instead_of: Extractor, catalog: Catalog
+) -> Extractor:
+    if isinstance(given, CaseFile):
+        return source_of_file(contract, given.file, catalog, instead_of)
+    return GivenRecords.of(given)
+
+
+def _must_be_local(step: str, source: Extractor, base_dir: Path) -> None:
+    try:
+        local = bool(source.places(base_dir))
+    except FatalError:  # files that are not there: reading them says which
+        local = True
+    if not local:
+        kind = type(source).__module__.rpartition(".")[2]
+        raise FatalError(
+            f"{step} reads from {kind}, and a case fetches nothing",
+            help=f"give what it reads in the case: sources: {{{step.rpartition('.')[2]}: [{{…}}]}}",
+        )
+
+
+def source_of_file(contract: Contract, name: str, catalog: Catalog, instead_of: Extractor | None = None) -> Extractor:
     """Return what reads a file in place of the contract's own source.
 
     A contract that reads files keeps its options, as long as the file is of the format they are for.
@@ -57,6 +114,7 @@ def source_of_file(contract: Contract, name: str, catalog: Catalog) -> Extractor
         contract: The contract.
         name: The file, relative to the contract's folder.
         catalog: Where the file extractor is found.
+        instead_of: Which source; the contract's own if left out.
 
     Raises:
         FatalError: The file is not there, or its format cannot be told.
@@ -66,14 +124,15 @@ def source_of_file(contract: Contract, name: str, catalog: Catalog) -> Extractor
     path = contract.base_dir / name
     if not path.is_file():
         raise FatalError(f"the case gives the file {path}, which is not there")
-    if contract.extract_type == _FILE:
-        own: dict[str, Any] = contract.extractor.model_dump(mode="json", exclude_unset=True)
+    like = instead_of or contract.extractor
+    if (contract.extract_type if instead_of is None else type(like).__module__.rpartition(".")[2]) == _FILE:
+        own: dict[str, Any] = like.model_dump(mode="json", exclude_unset=True)
         told = format_of(name)
         kept = {key: value for key, value in own.items() if key not in {"path", "compression"}}
         if told is not None and own.get("format", "auto") not in {"auto", told}:
             del kept["format"]
         with suppress(ValidationError):  # options of another format than the file's
-            return type(contract.extractor).model_validate_json(json.dumps({**kept, "path": name}))
+            return type(like).model_validate_json(json.dumps({**kept, "path": name}))
     model = catalog.find(Kind.extractor, _FILE).options_model(import_code=True)
     try:
         found = model.model_validate_json(json.dumps({"path": name}))

@@ -284,8 +284,10 @@ class _Planning:
             clock=FixedClock(self._now),
         )
         result = await execute(plan, settings, around)
-        said = {name: getattr(result, name) for name in ("error", "error_help", "traceback")}
-        return replace(result, **{name: self._text(text) for name, text in said.items() if text is not None})
+        said: dict[str, Any] = {
+            name: self._text(getattr(result, name) or "") or None for name in ("error", "error_help", "traceback")
+        }
+        return replace(result, **said)
 
     def _past(self, limit: int) -> Sequence[PastRun]:
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415

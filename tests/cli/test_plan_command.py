@@ -288,3 +288,42 @@ def test_a_sample_says_that_it_is_one(tmp_path: Path) -> None:
     assert plan["sampled"] == 3
     assert plan["counts"]["extracted"] == 3
     assert plan["notes"]
+
+
+def test_a_view_in_the_place_of_the_table_fails_the_plan_as_the_run(tmp_path: Path) -> None:
+    load = "type: sqlite\npath: t.db\ntable: v\nwrite_method: upsert\nprimary_key: id\ncreate_table: true\n"
+    folder = contract(tmp_path, load, transform="transform: {convert: {id: integer}}\n")
+    with closing(sqlite3.connect(folder / "t.db")) as database:
+        database.executescript("CREATE TABLE t (id INTEGER); CREATE VIEW v AS SELECT * FROM t")
+    write(folder, [{"id": 1}])
+    done = etlctl("plan", "contracts/things", cwd=tmp_path)
+    assert done.returncode == etlctl("run", "contracts/things", cwd=tmp_path).returncode == 1
+    assert "'v' in t.db is a view" in done.stderr  # and not in the copy, which nobody knows
+    assert "etlctl-plan" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_what_a_dead_process_left_in_the_journal_stays(tmp_path: Path, journal: str) -> None:
+    """Opening such a database for writing finishes the transaction, or takes it back."""
+    load = "type: sqlite\npath: t.db\ntable: t\nwrite_method: upsert\nprimary_key: id\n"
+    folder = contract(tmp_path, load, transform="transform: {convert: {id: integer}}\n")
+    write(folder, [{"id": 1}])
+    with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as database:
+        database.executescript(f"PRAGMA journal_mode = {journal}; PRAGMA cache_size = 1")
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT)")
+        database.executemany("INSERT INTO t VALUES (?, ?)", ((n, "x" * 500) for n in range(500)))
+        if journal == "delete":
+            database.execute("BEGIN")
+            database.execute("UPDATE t SET x = 'y' || x")
+        for path in tmp_path.glob("live.db*"):
+            shutil.copy(path, folder / path.name.replace("live", "t"))
+    files = [name for name in digest(folder) if name != "t.db-shm"]
+    assert f"t.db-{'wal' if journal == 'wal' else 'journal'}" in files
+    before = {name: digest(folder)[name] for name in files}
+    done = etlctl("plan", "contracts/things", "--json", cwd=tmp_path)
+    assert {name: digest(folder).get(name) for name in files} == before
+    (found,) = json.loads(done.stdout)["destinations"]
+    if journal == "wal":
+        assert found["differences"]["counts"]["unchanged"] == 500
+    else:
+        assert "journal" in found["unknown"] + (found["help"] or "")

@@ -71,10 +71,11 @@ def test_every_record_after_every_step(people: Path) -> None:
     assert told[1] == {
         "transform[0].rename": "changed", "transform[1].convert": "changed", "transform[2].defaults": "unchanged",
         "transform[3].filter": "unchanged", "transform[4].drop": "changed", "check": "unchanged",
+        "check.unique": "unchanged",
     }  # fmt: skip
     assert told[2] == {"transform[0].rename": "changed", "transform[1].convert": "rejected"}
     assert told[3]["transform[3].filter"] == "filtered"  # the broken line is no record
-    assert told[4]["check"] == "rejected"
+    assert told[4]["check.unique"] == "rejected"
     first = found["steps"][0]
     assert first["final"] == [{"id": 1, "name": "Ann", "born": "1990-01-02", "city": "Rome"}]
     convert = first["steps"][1]

@@ -89,7 +89,7 @@ def test_a_section_file_stands_for_its_contract(make: Any) -> None:
 
 def test_map_form_runs_in_fixed_order_whatever_is_written_first(make: Any) -> None:
     path = make(
-        transform="custom_function: {module: m, function: f}\ntransform:\n  filter: {field: a, operator: not_null}\n"
+        transform="custom_function: {module: copy, function: copy}\ntransform:\n  filter: {field: a, operator: not_null}\n"
         "  drop: [b]\n  add: {c: x}\n  rename: {d: e}\njsonata: {expression: '$'}\n"
     )
     found = [(one.code, one.message) for one in check(path, environ={})]

@@ -44,7 +44,7 @@ def test_the_message_has_every_digit() -> None:
 @pytest.mark.parametrize("option", ["minimum", "exclusive_minimum", "maximum", "exclusive_maximum"])
 @pytest.mark.parametrize("dtype", [pl.Int64(), pl.UInt64(), pl.Float64()])
 def test_a_column_passes_over_no_value_that_breaks_the_rule(bound: float, option: str, dtype: Any) -> None:
-    rule = FieldRule(**{option: bound})
+    rule = FieldRule.model_validate({option: bound})
     frame = pl.DataFrame({"n": pl.Series([1, 2, 3, 4, 2**53 - 2, 2**53 - 1, 2**53, BIG, BIG + 1], dtype=dtype)})
     found = breaks("n", dtype, rule)
     assert found is not None

@@ -31,7 +31,7 @@ def _at(found: Any) -> str:
     if found.span is None:
         return ""
     line = Path(found.file).read_text(encoding="utf-8").split("\n")[found.span.line - 1]
-    return line[found.span.column - 1 : found.span.end_column - 1]
+    return str(line[found.span.column - 1 : found.span.end_column - 1])
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,11 @@ SCHEMA = {"fields": {"total": {"required": True}}, "rules": [{"name": "r", "expr
 )
 def test_one_mistake_is_told_once(found: Any, transform: str, codes: list[str]) -> None:
     assert [code for code, _ in found(transform=transform, contract={"schema": SCHEMA})] == codes
+
+
+def test_a_misspelt_step_that_adds_nothing_hides_no_other_mistake(found: Any) -> None:
+    transform = "transform:\n- covnert: {n: integer}\n- filter: {field: n, value: 5}\n- select: [nmae]\n"
+    assert found(transform=transform) == [("E302", "covnert"), ("E501", "nmae")]
 
 
 def test_steps_before_the_one_that_cannot_be_read_are_checked(found: Any) -> None:

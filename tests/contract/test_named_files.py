@@ -21,7 +21,10 @@ def told(make: Any, steps: Any, files: dict[str, str]) -> list[tuple[str, str | 
         path.write_text(content, encoding="utf-8")
     lines = (folder / "transform.yaml").read_text(encoding="utf-8").split("\n")
     return [
-        (f"{one.code} {lines[one.span.line - 1][one.span.column - 1 : one.span.end_column - 1]}: {one.message}", one.help)
+        (
+            f"{one.code} {lines[one.span.line - 1][one.span.column - 1 : one.span.end_column - 1]}: {one.message}",
+            one.help,
+        )
         for one in check(folder, environ={})
         if one.span is not None
     ]

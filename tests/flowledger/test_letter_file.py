@@ -204,3 +204,14 @@ async def test_a_busy_run_leaves_the_file_of_the_one_that_runs(shop: Shop, monke
     result = await shop.run(1, run_key="another")
     assert result.exit_code == 75
     assert shop.letters.read_bytes() == before
+
+
+async def test_a_large_record_of_which_many_parts_are_rejected_is_written_once(shop: Shop) -> None:
+    shop.write("transform", "transform:\n- unnest: n\n- convert: {n: integer}\n")
+    items = [f"x{number}" + "." * 100 for number in range(200)]
+    await shop.run(items)
+    first, *others = lines(shop.letters)
+    assert (first["raw"], "raw_of" in first) == ({"n": items}, False)
+    assert {(one["raw"], one["raw_of"]) for one in others} == {(None, first["id"])}
+    assert len(others) == 199
+    assert shop.letters.stat().st_size < 200 * 600

@@ -146,6 +146,11 @@ def explained(error: sqlite3.Error, path: Path) -> ComponentError:
             f"{path} is locked: another process has been writing it for over {BUSY_SECONDS:g} seconds",
             help="see which process holds it (a stopped one, or an open sqlite3 shell with BEGIN); let it end",
         )
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return FatalError(
+            f"cannot read {path} as it is: a process that died has left a transaction in {path.name}-journal",
+            help=f"open it for writing once, which takes that back: sqlite3 {path} .tables; or run instead of planning",
+        )
     reason, todo = _TROUBLE.get(code, (str(error), None))
     if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
         reason, todo = "there is no such file", "correct the path, or let it be made with create_table: true"
