@@ -16,6 +16,9 @@ from typing import IO
 _pipes: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
 _signals: set[int] = set()
 
+generation = [0]
+"""How often this process was forked off; a list, because reading it must cost next to nothing."""
+
 
 def shut_in_forks(*pipes: IO[bytes]) -> None:
     """Keep pipes from processes that are forked off."""
@@ -28,6 +31,7 @@ def forget_in_forks(*signals: int) -> None:
 
 
 def _forked() -> None:
+    generation[0] += 1
     nothing = os.open(os.devnull, os.O_RDWR)
     for pipe in list(_pipes):
         with suppress(OSError, ValueError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etlctl.batch import Record
 from etlctl.errors import ComponentError, FatalError, RecordRejected, RetryableError, UnexpectedError
+from etlctl.kit.forks import generation
 from etlctl.kit.function_binding import bound
 from etlctl.kit.interruptible import GRACE, Guard, Interrupted, TimeIsUp
 from etlctl.kit.raised import told
@@ -92,7 +93,7 @@ class UserFunction:
         self._async = inspect.iscoroutinefunction(function)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._going: object = None
-        self._home = os.getpid()
+        self._home = generation[0]
 
     def each(self, records: list[Record], put: Callable[[Outcome], object], guard: Guard | None = None) -> None:
         """Call the function with one record after the other.
@@ -169,7 +170,7 @@ class UserFunction:
     # --- one record ---------------------------------------------------------------------------------------------------
 
     def _each_plain(self, records: list[Record], put: Callable[[Outcome], object]) -> None:
-        function, home, process = self._function, self._home, os.getpid
+        function, home = self._function, self._home
         for record in records:
             try:
                 if not _NESTED.isdisjoint(map(type, record.values())):
@@ -178,7 +179,7 @@ class UserFunction:
             except BaseException as error:  # noqa: BLE001 - a user's code may raise anything
                 put(self._refused(error))
                 continue
-            if process() != home:
+            if generation[0] != home:
                 self._end_a_twin()
             # The plain case, a record of its own, is settled right here.
             if type(result) is dict and _TEXT.issuperset(map(type, result)):
@@ -265,7 +266,7 @@ class UserFunction:
 
     def _end_a_twin(self) -> None:
         """End this process if the function has forked it off: two of us would do the rest of the work."""
-        if os.getpid() != self._home:
+        if generation[0] != self._home:
             os._exit(0)
 
     # --- calls --------------------------------------------------------------------------------------------------------
