@@ -53,12 +53,21 @@ class CustomFunction(WholeFrame):
     """Run it in a process of its own: a crash rejects the record in hand (``custom_function.crashed``), in the other modes the batch fails; the run goes on with a new process."""  # noqa: E501
 
     examples: ClassVar[tuple[Example, ...]] = (
-        Example("A function beside the contract", "{module: my_transforms, function: optimize, kwargs: {factor: 2}}"),
+        Example(
+            "A function beside the contract",
+            "{module: my_transforms, function: optimize, kwargs: {factor: 2}}",
+            files={"my_transforms.py": "def optimize(records, factor):\n    return records\n"},
+        ),
         Example("Installed code, one record at a time", "{callable: copy.copy, mode: record}", [{"a": 1}], [{"a": 1}]),
-        Example("A Polars frame in, a Polars frame out", "{callable: my_transforms.per_month, mode: frame}"),
+        Example(
+            "A Polars frame in, a Polars frame out",
+            "{callable: my_transforms.per_month, mode: frame}",
+            files={"my_transforms.py": "def per_month(frame):\n    return frame\n"},
+        ),
         Example(
             "Code that may crash or hang",
             "{callable: my_transforms.parse_pdf, mode: record, isolate: true, timeout: 10}",
+            files={"my_transforms.py": "def parse_pdf(record):\n    return record\n"},
         ),
     )
 

@@ -10,6 +10,7 @@ from etlctl.contract.layout import Part
 from etlctl.contract.suggest import closest, listed
 from etlctl.diagnostics import Span
 from etlctl.errors import EtlctlError
+from etlctl.redact import Redactor
 from etlctl.sdk.fields import FieldProblem, FieldSet
 
 _CODES = {
@@ -115,7 +116,8 @@ def _report(checked: Checked, part: Part | None, step: AuthoredStep, problem: Fi
     code = _CODES.get(problem.code, Code.unknown_field)
     kinds = {Code.unknown_field: "fields here", Code.dropped_field: "fields here", Code.refused_options: "it could be"}
     help_ = _suggestion(problem.field, problem.candidates, kinds[code]) if code in kinds else None
-    checked.report(code.at(part.file, span, problem.message, help=help_))
+    secret = Redactor(secret for resolved in checked.resolved.values() for secret in resolved.secrets)
+    checked.report(code.at(part.file, span, secret.text(problem.message), help=help_))
 
 
 def _suggestion(field: str | None, candidates: tuple[str, ...], kind: str = "fields here") -> str | None:

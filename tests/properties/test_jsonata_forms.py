@@ -57,6 +57,7 @@ def agree(chain: list[Operation], frame: pl.DataFrame) -> list[str]:
     return by_frame.forms
 
 
+_NO_TOKEN = re.compile(r'\$contains\(.*?, (?!")')
 NEIGHBOURS: dict[str, tuple[str, Any]] = {
     "jsonata": ("jsonata", {"expression": '{"x": $string(x), "y": y, "n": $count(l)}'}),
     "keep": ("filter", {"expression": "$exists(x) and x != 2"}),
@@ -89,10 +90,15 @@ def by_reference(expression: str, records: list[dict[str, Any]]) -> tuple[list[A
 
 
 def reference_is_wrong(expression: str, frame: pl.DataFrame) -> bool:
-    """Tell of what is known: its clock, large integers, an index of -1.5, and functions that take null for nothing."""
+    """Tell of what is known.
+
+    Its clock, large integers, an index of -1.5, functions that take null for nothing, and ``$contains`` without a token.
+    """
     has_null = "None" in str(frame.drop("n").to_dicts())
     elsewhere = any(text in expression for text in ("9007199254740993", "$now", "items[p]"))
-    return elsewhere or (has_null and _STRICT.search(expression) is not None)
+    return (
+        elsewhere or _NO_TOKEN.search(expression) is not None or (has_null and _STRICT.search(expression) is not None)
+    )
 
 
 def numbers(value: Any) -> Any:

@@ -89,14 +89,15 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> str:
-    """Return the URL of a new, empty database."""
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Give the URL of a new, empty database; it is dropped afterwards, before its pages reach the disk."""
     import psycopg
 
     name = f"test_{uuid4().hex}"
     with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    return f"{postgres_server}/{name}"
+        yield f"{postgres_server}/{name}"
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
