@@ -16,7 +16,7 @@ from etlctl.kit.comparison import MEMBERS, NULLS, ORDERS, PASS_NULL, TEXTS, Unli
 from etlctl.kit.evaluation import field_getter
 from etlctl.kit.frame_jsonata.subset import rows_only
 from etlctl.sdk import Example, FieldProblem, FieldSet, RowSlice, StepContext
-from etlctl.sdk.evaluating import Evaluated, Evaluating
+from etlctl.sdk.evaluating import Evaluated, Evaluating, readable
 from etlctl.types import NUMBERS, kind_of, shown
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Filter(Evaluating):
     @classmethod
     def _readable(cls, expression: str | None) -> str | None:
         if expression is not None:
-            jsonata_problem(expression)
+            readable(expression)
         return expression
 
     @model_validator(mode="after")
@@ -280,13 +280,3 @@ def _unlike(condition: Condition, value: Any) -> RecordRejected:
         f"field {condition.field!r}: {shown(value)} is {kind_of(value)}, and {condition.operator} compares with {kinds}"
     )
     return RecordRejected("filter.unlike_types", text, field=condition.field)
-
-
-def jsonata_problem(expression: str) -> None:
-    """Raise the validation error of an expression that cannot be read."""
-    try:
-        jsonata.compile(expression)
-    except jsonata.JsonataSyntaxError as error:
-        raise PydanticCustomError(
-            "bad_jsonata", "the JSONata cannot be read: {problem}", {"problem": error.message, "offset": error.offset}
-        ) from error

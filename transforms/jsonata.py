@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from etlctl import jsonata
 from etlctl.jsonata.reads import fields_made
 from etlctl.kit.frame_jsonata.subset import may_drop, rows_only
 from etlctl.sdk import Example, FatalError, FieldSet, Record, RowSlice, Scope, StepContext
-from etlctl.sdk.evaluating import Evaluated, Evaluating
+from etlctl.sdk.evaluating import Evaluated, Evaluating, readable
 from etlctl.types import kind_of, shown
 
 if TYPE_CHECKING:
@@ -67,12 +66,7 @@ class Jsonata(Evaluating):
     @field_validator("expression")
     @classmethod
     def _readable(cls, expression: str) -> str:
-        try:
-            jsonata.compile(expression)
-        except jsonata.JsonataSyntaxError as error:
-            context = {"problem": error.message, "offset": error.offset}
-            raise PydanticCustomError("bad_jsonata", "the JSONata cannot be read: {problem}", context) from error
-        return expression
+        return readable(expression)
 
     @property
     def scope(self) -> Scope:

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from etlctl.contract.section import Section
 from etlctl.quality import Action
+from etlctl.sdk.evaluating import readable
 
 FieldType = Literal[
     "string", "integer", "float", "decimal", "boolean", "date", "datetime", "time", "object", "array", "any"
@@ -113,14 +113,7 @@ class CrossRule(Section):
     @field_validator("expression")
     @classmethod
     def _readable(cls, expression: str) -> str:
-        from etlctl import jsonata  # noqa: PLC0415 - only contracts with such rules pay for it
-
-        try:
-            jsonata.compile(expression)
-        except jsonata.JsonataSyntaxError as error:
-            context = {"problem": error.message, "offset": error.offset}
-            raise PydanticCustomError("bad_jsonata", "the JSONata cannot be read: {problem}", context) from error
-        return expression
+        return readable(expression)
 
 
 class RecordSchema(Section):

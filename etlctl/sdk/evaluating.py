@@ -6,7 +6,25 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pydantic_core import PydanticCustomError
+
 from etlctl.sdk.operation import Operation
+
+
+def readable(expression: str) -> str:
+    """Return an expression that can be read; for validators of options.
+
+    Raises:
+        PydanticCustomError: It cannot be read; its context has the problem and the offset.
+    """
+    from etlctl import jsonata  # noqa: PLC0415 - only contracts with JSONata pay for it
+
+    try:
+        jsonata.compile(expression)
+    except jsonata.JsonataSyntaxError as error:
+        context = {"problem": error.message, "offset": error.offset}
+        raise PydanticCustomError("bad_jsonata", "the JSONata cannot be read: {problem}", context) from error
+    return expression
 
 
 @dataclass(frozen=True, slots=True)
