@@ -7,11 +7,12 @@ The two forms are interchangeable. Going from one to the other keeps every value
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from etlctl.deferred import Deferred
 from etlctl.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Encoded:
 class Batch:
     """A group of records with the position to read next.
 
-    One of ``records``, ``frame`` and ``encoded`` is set. Build one with ``Batch.of_rows`` or ``Batch.of_frame``.
+    One of ``records``, ``frame``, ``encoded`` and ``deferred`` is set. Build one with ``Batch.of_rows`` or ``Batch.of_frame``.
 
     Attributes:
         records: Rows form: one dict per record.
@@ -81,6 +82,7 @@ class Batch:
         rejected: Records that could not even be read, in order of their ordinals.
         locate: Tells where the n-th readable record (0-based) came from, such as ``people.csv:17``.
         encoded: The records as the writer's own encoder made them; only a writer that has one gets such batches.
+        deferred: The records as the source has them; only a reader that was told it may gives such batches.
     """
 
     records: list[Record] | None
@@ -90,6 +92,7 @@ class Batch:
     rejected: Sequence[Rejection] = field(default=())
     locate: Callable[[int], str] | None = None
     encoded: Sequence[Encoded] | None = None
+    deferred: Deferred[Batch] | None = None
 
     @classmethod
     def of_rows(
@@ -123,14 +126,18 @@ class Batch:
     @property
     def is_position(self) -> bool:
         """Tell whether this is only a place to come back to."""
-        return self.records is None and self.frame is None and self.encoded is None
+        return self.records is None and self.frame is None and self.encoded is None and self.deferred is None
+
+    def settled(self) -> Batch:
+        """Return the batch with its records read."""
+        return self if self.deferred is None else replace(self.deferred.whole(), position=self.position)
 
     def __len__(self) -> int:
         if self.encoded is not None:
             return sum(part.records + len(part.rejected) for part in self.encoded)
         if self.frame is not None:
             return self.frame.height
-        return len(self.records or ())
+        return self.deferred.count if self.deferred is not None else len(self.records or ())
 
     def to_rows(self) -> list[Record]:
         """Return the records as a list of dict; a frame is converted, rows are returned as they are.

@@ -263,7 +263,9 @@ class File(Extractor):
             )
         line_of = chunk.line_of
         locate = None if line_of is None else lambda record: f"{name}:{line_of(record)}"
-        return Batch(chunk.records, chunk.frame, position.to_json(), rejected=rejected, locate=locate)
+        deferred = chunk.deferred and chunk.deferred.then(lambda whole: self._batch(whole, name, position, ctx))
+        place = position.to_json()
+        return Batch(chunk.records, chunk.frame, place, rejected=rejected, locate=locate, deferred=deferred)
 
     def _sources(self, base_dir: Path, stop: threading.Event) -> list[OpenSource]:
         if self.paths == ["-"]:
@@ -313,6 +315,8 @@ class File(Extractor):
             options.pop("max_record_bytes" if name == "json" else "records_path", None)
         if ctx is None:
             return reader_for(name, options)
+        if name == "jsonl":
+            options["defer"] = ctx.defers
         return reader_for(name, options, chunk_bytes=ctx.chunk_bytes, chunk_rows=ctx.batch_size)
 
 

@@ -111,11 +111,15 @@ class Jsonata(Evaluating):
             self._batch(rows, ctx)
             return
         evaluate = jsonata.compile(self.expression).prepared(self.bindings, now=ctx.now, limits=self._limits(_RECORD))
-        for position, record in enumerate(rows.records):
+        records = rows.records
+        for position, record in enumerate(records):
             try:
                 result = evaluate(record)
             except jsonata.JsonataError as error:
                 rows.reject(position, "jsonata.error", f"the expression failed: {error.explained(self.expression)}")
+                continue
+            if type(result) is dict:
+                records[position] = result
                 continue
             made = _records(result)
             if made is None:

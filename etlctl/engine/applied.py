@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from etlctl.batch import Record
+from etlctl.batch import Encoded, Record
 from etlctl.sdk.rows import RowRejection
 
 if TYPE_CHECKING:
@@ -51,9 +51,20 @@ class Refused:
     rejection: RowRejection
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedSlice:
+    """Outputs of a chunk from ``first`` on, as the writer's encoder made them; what it refused counts as well."""
+
+    first: int
+    part: Encoded
+
+    def __len__(self) -> int:
+        return self.part.records + len(self.part.rejected)
+
+
 @dataclass(slots=True)
 class Applied:
-    """A chunk after all steps. ``ordinals`` tells for each record which readable source record it came from.
+    """A chunk after all steps, as rows, as a frame or encoded. ``ordinals`` tells for each record which readable source record it came from.
 
     ``ordinals`` is None when record i still is source record i; they ascend unless ``reordered``.
     """
@@ -65,8 +76,11 @@ class Applied:
     refused: list[Refused]
     tallies: list[Tally]
     reordered: bool = False
+    encoded: list[EncodedSlice] | None = None
 
     def __len__(self) -> int:
+        if self.encoded is not None:
+            return sum(map(len, self.encoded))
         return self.frame.height if self.frame is not None else len(self.records or ())
 
     def source_ordinals(self) -> Sequence[int]:

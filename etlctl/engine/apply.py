@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from etlctl.sdk.frames import FramePlan
 
-SLICE = 1000
+SLICE = 250
+"""Records that go through row steps and the encoder together: few enough to stay in the processor's cache."""
 
 
 class StepLike(Protocol):
@@ -76,15 +78,22 @@ def apply_steps(
         AbandonedError: The run is over.
     """
     applied = Applied(chunk.records, chunk.frame, None, len(chunk), [], [Tally() for _ in steps])
-    try:
+    with told(steps, chunk):
         _run_groups(steps, contexts, applied, stopped, elsewhere)
+    explain(steps, applied.tallies, as_frame=chunk.frame is not None)
+    return applied
+
+
+@contextmanager
+def told(steps: Sequence[StepLike], chunk: Batch) -> Iterator[None]:
+    """Tell a failure of the steps in words for people, without what the contract masks."""
+    try:
+        yield
     except RecordFailed as failure:
         raise unquoted(named(failure, chunk, record_concealment(steps)), steps) from None
     except ComponentError as error:
         unquoted(error, steps)
         raise
-    _explain(steps, applied.tallies, as_frame=chunk.frame is not None)
-    return applied
 
 
 def _run_groups(
@@ -165,7 +174,7 @@ class _Group:
         return zip(self.steps, self.contexts, self.tallies, strict=True)
 
 
-def _explain(steps: Sequence[StepLike], tallies: Sequence[Tally], *, as_frame: bool) -> None:
+def explain(steps: Sequence[StepLike], tallies: Sequence[Tally], *, as_frame: bool) -> None:
     """Say of each step that ran on rows why it did."""
     cause = "" if as_frame else ROWS_FROM_SOURCE
     for step, tally in zip(steps, tallies, strict=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from etlctl.batch import Batch, Position, Record, Rejection, frame_to_rows
-from etlctl.engine.applied import Applied, Tally
+from etlctl.engine.applied import Applied, EncodedSlice, Tally
 from etlctl.quality import Violation
 from etlctl.run import StepCounts
 
@@ -80,6 +80,11 @@ class ChunkView:
         records = applied.records or []
         return records if whole else records[first:last], None
 
+    def encoded(self, first: int, last: int) -> Iterator[EncodedSlice] | None:
+        """Return outputs ``first`` up to ``last`` as slices, when they were encoded already."""
+        slices = self._chunk.applied.encoded
+        return None if slices is None else (one for one in slices if first <= one.first < last)
+
     def source_of(self, output: int) -> tuple[int, Any, str | None]:
         """Return the source ordinal, the source record and the location of an output."""
         ordinals = self._chunk.applied.ordinals
@@ -147,6 +152,8 @@ class ChunkView:
             once = list(dict.fromkeys(readable))  # many parts of a record may be refused
             rows = dict(zip(once, frame_to_rows(source.frame[once]), strict=True))
             return [rows[index] for index in readable]
+        if source.deferred is not None:
+            return [source.deferred.one(index) for index in readable]
         records = source.records or []
         return [records[index] for index in readable]
 

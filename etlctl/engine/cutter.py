@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, Encoded, Position, Record, Rejection, frame_to_rows
+from etlctl.engine.applied import EncodedSlice
 from etlctl.engine.apply import SLICE
 from etlctl.engine.chunks import AppliedChunk, ChunkView
 from etlctl.engine.memory import size_of
@@ -158,6 +159,19 @@ class Cutter:
             yield self._emit()
 
     @property
+    def encoder(self) -> Encoder | None:
+        """Turns rows into what the writer takes."""
+        return self._encoder
+
+    def spans(self, count: int) -> Iterator[tuple[int, int]] | None:
+        """Yield slices of the next source records, none across the end of a batch; None while batches are repeated.
+
+        Args:
+            count: Source records that will be fed next, all readable.
+        """
+        return None if self._replay or self._redo else _spans(count, self._size - self._pending.extracted, self._size)
+
+    @property
     def _limit(self) -> int:
         if self._replay:
             return min(self._size, self._replay)
@@ -179,11 +193,19 @@ class Cutter:
         pending.extracted += end - start
 
     def _part(self, view: ChunkView, origin: Origin, first: int, last: int) -> _Part:
+        encoded = view.encoded(first, last)
+        if encoded is not None:
+            return _Part(encoded=[self._told(one, origin, first) for one in encoded])
         rows, frame = view.output(first, last)
         if frame is not None or rows is None or self._encoder is None:
             self._pending.origins.append(origin)
             return _Part(rows, frame)
         return _Part(encoded=_encode(self._encoder, rows, origin, self._pending.refused))
+
+    def _told(self, one: EncodedSlice, origin: Origin, first: int) -> Encoded:
+        place = origin.first + one.first - first
+        self._pending.refused += [origin.resolve(refusal, place + refusal.index) for refusal in one.part.rejected]
+        return one.part
 
     def _emit(self) -> Cut:
         pending, self._pending = self._pending, self._empty()
@@ -221,6 +243,15 @@ class Cutter:
         for part in pending.parts:
             records += frame_to_rows(part.frame) if part.frame is not None else part.rows or []
         return Batch(records, None, {})
+
+
+def _spans(count: int, room: int, size: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    while start < count:
+        end = min(start + SLICE, start + room, count)
+        yield start, end
+        room = room - (end - start) or size
+        start = end
 
 
 def _encode(encoder: Encoder, rows: list[Record], origin: Origin, refused: list[Rejection]) -> list[Encoded]:

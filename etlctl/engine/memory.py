@@ -98,6 +98,8 @@ def size_of(batch: Batch) -> int:
     """Return about how many bytes a batch holds; rows are estimated from a few of them."""
     if batch.frame is not None:
         return int(batch.frame.estimated_size())
+    if batch.deferred is not None:
+        return batch.deferred.size
     if batch.encoded is not None:
         return sum(
             len(part.payload) if isinstance(part.payload, bytes) else 100 * part.records for part in batch.encoded

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, Position
 from etlctl.engine.account import Account
-from etlctl.engine.applied import Applied
 from etlctl.engine.apply import apply_steps
 from etlctl.engine.channel import AbandonedError, Channel
 from etlctl.engine.chunks import AppliedChunk
@@ -30,6 +29,7 @@ from etlctl.engine.preparing import close_steps, prepare_steps
 from etlctl.engine.reading import probe, read_chunks
 from etlctl.engine.recovery import Beginning, Opening
 from etlctl.engine.services import Services
+from etlctl.engine.straight import apply_straight
 from etlctl.engine.writing import WriteStage
 from etlctl.errors import RunStopped
 from etlctl.faults import fault
@@ -174,6 +174,7 @@ class Pipeline:
         limit = max(settings.max_records - done, 0) if settings.max_records is not None else None
         fault("read.before")
         began = time.perf_counter()
+        ctx = replace(ctx, defers=self._may_defer)
         source = read_chunks(self._plan.extractor, ctx, position, limit, retrying=self._services.retrying)
         async for start, chunk in source:
             self.account.extract.seconds += time.perf_counter() - began
@@ -184,6 +185,12 @@ class Pipeline:
             await self._services.memory.room(self._idle)
             began = time.perf_counter()
         await chunks.close()
+
+    @property
+    def _may_defer(self) -> bool:
+        """Tell whether records may be read slice by slice: no step sees several of them, or minds to see one again."""
+        alone = not any(step.operation.scope is Scope.batch or step.operation.remembers for step in self._steps)
+        return alone and self._settings.apply is None
 
     def _hold(self, more: int) -> None:
         """Keep count of the chunks and batches between the stages."""
@@ -210,8 +217,10 @@ class Pipeline:
             step = next(step.name for step in self._steps if step.operation.scope is Scope.batch)
             memory.watch(f"the records that {step} must see at once", before.size)
         async for start, chunk in chunks:
-            for ready in await asyncio.to_thread(self._prepared, before, start, chunk):
-                await self._hand_on(cutter, contexts, ready, cuts)
+            ready = [(start, chunk)] if before is None else await asyncio.to_thread(_units, before, start, chunk)
+            del chunk  # nothing of it should be here when the steps are through with it
+            while ready:
+                await self._hand_on(cutter, contexts, ready.pop(0), cuts)
             self._hold(-1)
         if before is not None:
             for held in before.flush():
@@ -243,10 +252,8 @@ class Pipeline:
     async def _hand_on(
         self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position, Batch], cuts: Channel[Cut]
     ) -> None:
-        async def apply() -> Applied:
-            ended = self._services.ended.is_set
-            run = self._settings.apply or partial(apply_steps, elsewhere=self._workers)
-            applied = await asyncio.to_thread(run, self._steps, unit[1], contexts, stopped=ended)
+        async def apply() -> AppliedChunk:
+            applied = await asyncio.to_thread(self._through_steps, cutter, contexts, unit)
             fault("apply.batch")
             return applied
 
@@ -255,7 +262,7 @@ class Pipeline:
             applied = await apply()
         else:
             applied = await self._services.retrying.call(apply, step="transform")
-        made = await asyncio.to_thread(self._cut, cutter, applied, unit)
+        made = await asyncio.to_thread(self._cut, cutter, applied)
         for cut in made:
             self._hold(1)
             await cuts.send(cut)
@@ -264,17 +271,23 @@ class Pipeline:
         """What a batch-scoped step sees at once: everything in full mode, else one batch."""
         return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
 
-    @staticmethod
-    def _prepared(before: Cutter | None, start: Position, chunk: Batch) -> list[tuple[Position, Batch]]:
-        """Return the units that steps should see: the chunk as it is, or whole batches for batch-scoped steps."""
-        if before is None:
-            return [(start, chunk)]
-        untouched = apply_steps([], chunk, [])
-        return [_unit(cut) for cut in before.feed(AppliedChunk(chunk, untouched, start))]
-
-    def _cut(self, cutter: Cutter, applied: Applied, unit: tuple[Position, Batch]) -> list[Cut]:
+    def _through_steps(
+        self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position, Batch]
+    ) -> AppliedChunk:
         start, chunk = unit
-        cuts = list(cutter.feed(AppliedChunk(chunk, applied, start)))
+        ended = self._services.ended.is_set
+        spans = cutter.spans(len(chunk)) if chunk.deferred is not None and self._workers is None else None
+        if spans is not None:
+            encoder = cutter.encoder
+            applied = apply_straight(self._steps, chunk, contexts, spans, encoder=encoder, stopped=ended)
+            if applied is not None:
+                return AppliedChunk(chunk, applied, start)
+        chunk = chunk.settled()
+        run = self._settings.apply or partial(apply_steps, elsewhere=self._workers)
+        return AppliedChunk(chunk, run(self._steps, chunk, contexts, stopped=ended), start)
+
+    def _cut(self, cutter: Cutter, chunk: AppliedChunk) -> list[Cut]:
+        cuts = list(cutter.feed(chunk))
         return [_outer_position(cut) for cut in cuts] if self._whole else cuts
 
     async def _write(self, cuts: Channel[Cut], opening: asyncio.Task[tuple[Beginning, WriteStage]]) -> None:
@@ -304,6 +317,12 @@ def _fine(task: asyncio.Task[None]) -> bool:
 
 def _size(batches: Iterable[Batch]) -> int:
     return sum(size_of(batch) for batch in batches)
+
+
+def _units(before: Cutter, start: Position, chunk: Batch) -> list[tuple[Position, Batch]]:
+    """Return the whole batches that batch-scoped steps should see, as far as they are full."""
+    untouched = apply_steps([], chunk, [])
+    return [_unit(cut) for cut in before.feed(AppliedChunk(chunk, untouched, start))]
 
 
 def _unit(cut: Cut) -> tuple[Position, Batch]:

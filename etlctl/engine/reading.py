@@ -45,6 +45,8 @@ async def read_chunks(
                 if chunk.is_position:
                     start = chunk.position
                     continue
+                if skip or left is not None:
+                    chunk = await ctx.run_cpu(chunk.settled)  # noqa: PLW2901 - only then is it known how many there are
                 size = len(chunk) + len(chunk.rejected)
                 if skip and skip >= size:
                     skip -= size

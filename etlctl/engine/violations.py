@@ -38,7 +38,10 @@ def named(failure: RecordFailed, chunk: Batch, conceal: Callable[[Any], Any] | N
         conceal: Takes out of a record what the contract masks.
     """
     index = failure.index
-    raw = frame_to_rows(chunk.frame[[index]])[0] if chunk.frame is not None else (chunk.records or [])[index]
+    if chunk.deferred is not None:
+        raw = chunk.deferred.one(index)
+    else:
+        raw = frame_to_rows(chunk.frame[[index]])[0] if chunk.frame is not None else (chunk.records or [])[index]
     where = f"{chunk.locate(index)}: " if chunk.locate else ""
     text = to_text(raw if conceal is None else conceal(raw))
     text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -74,6 +74,7 @@ class ReadContext(Context):
         chunk_bytes: Bytes worth reading at once, about 8 MB, less under a memory budget.
         step: Name of the place in the contract, for rejections.
         conceals: The contract masks personal data: what ends the run must not quote a record.
+        defers: Batches may be ``deferred``: the engine reads their records slice by slice.
     """
 
     position: Position | None = None
@@ -81,6 +82,7 @@ class ReadContext(Context):
     chunk_bytes: int = 8 << 20
     step: str = "extract"
     conceals: bool = False
+    defers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

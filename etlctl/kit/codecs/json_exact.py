@@ -46,13 +46,17 @@ def parse_lines(block: bytes, lines: Sequence[bytes]) -> list[Record] | None:
         block: The text of all lines.
         lines: The same text, line by line.
     """
+    records = parse_plain(lines)
+    return records if records is not None and numbers_survive(block) else None
+
+
+def parse_plain(lines: Sequence[bytes]) -> list[Record] | None:
+    """Parse lines of a text whose numbers survive; None when one of them is no plain object."""
     try:
         records = list(map(orjson.loads, lines))
     except orjson.JSONDecodeError:
         return None
-    if set(map(type, records)) - {dict} or not _numbers_survive(block):
-        return None
-    return records
+    return None if set(map(type, records)) - {dict} else records
 
 
 def exact_object(line: bytes) -> Record:
@@ -102,13 +106,14 @@ def _refuse_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_float=exact_number, parse_constant=_refuse_constant)
 
 
-def _numbers_survive(block: bytes) -> bool:
-    """Tell whether no number in the text can have been changed by orjson."""
+def numbers_survive(block: bytes) -> bool:
+    """Tell whether the text is UTF-8 and no number in it is changed by orjson. Others may run meanwhile."""
     import polars as pl  # noqa: PLC0415
 
-    text = pl.Series([block], dtype=pl.Binary).cast(pl.String)  # orjson has seen that it is UTF-8
-    if not text.str.contains(_SUSPECT).item():
-        return True
+    text = pl.Series([block], dtype=pl.Binary).cast(pl.String, strict=False)
+    suspect = text.str.contains(_SUSPECT).item()
+    if not suspect:
+        return suspect is False
     numbers = text.str.extract_all(_SUSPECT_NUMBER).explode().str.strip_chars_start(":,[ \t\r")
     shortest = numbers.cast(pl.Float64, strict=False).cast(pl.String) == numbers
     sure = shortest.fill_null(value=False) | numbers.cast(pl.Int64, strict=False).is_not_null()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import repeat
 from operator import itemgetter
 from types import NoneType
 from typing import Any
@@ -56,6 +57,8 @@ def _plain_block(records: Sequence[Record]) -> bytes | None:
 def _all_plain(records: Sequence[Record]) -> bool:
     """Tell whether orjson writes all values of all records as we do."""
     names = list(records[0])
+    if not set(map(type, records[0].values())) <= _PLAIN_KINDS:
+        return False
     if len(names) < 2 or set(map(type, records)) != {dict} or set(map(len, records)) != {len(names)}:
         return False
     try:
@@ -76,13 +79,25 @@ def _all_plain(records: Sequence[Record]) -> bool:
 
 def encode_lines(records: Sequence[Record]) -> tuple[list[bytes], Refusals]:
     """Return each record as one line of compact JSON (without its end), and those that have none."""
+    try:
+        lines = list(map(orjson.dumps, records, repeat(_default), repeat(_OPTIONS)))
+    except (TypeError, RecordRejected):
+        return _one_by_one(records)
+    # orjson writes null for NaN and infinity; only a line with a null can have one.
+    nulls = b"null" in b"".join(lines)
+    for record, line in zip(records, lines, strict=True) if nulls else ():
+        if b"null" in line and any(map(_not_finite, record.values())):
+            return _one_by_one(records)
+    return lines, []
+
+
+def _one_by_one(records: Sequence[Record]) -> tuple[list[bytes], Refusals]:
     lines: list[bytes] = []
     refusals: Refusals = []
     dumps, options = orjson.dumps, _OPTIONS
     for place, record in enumerate(records):
         try:
             line = dumps(record, _default, options)
-            # orjson writes null for NaN and infinity; only a line with a null can have one.
             if b"null" in line and any(map(_not_finite, record.values())):
                 line = _exact_line(record)
         except TypeError:

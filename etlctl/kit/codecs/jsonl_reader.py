@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from etlctl.deferred import Deferred
 from etlctl.errors import FatalError
-from etlctl.kit.codecs.json_exact import RefusedLine, exact_object, parse_lines
+from etlctl.kit.codecs.json_exact import RefusedLine, exact_object, numbers_survive, parse_lines, parse_plain
 from etlctl.kit.codecs.reading import RAW_LIMIT, Chunk, Unreadable, raw_text
 from etlctl.kit.sources import OpenSource, skip_to
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 64 << 20
 _BLOCK = 1 << 19  # longer lists of nested objects are slower to make, not faster
+_DEFERRED_BLOCK = 1 << 21
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -29,8 +31,9 @@ class JsonlReader:
 
     Args:
         max_record_bytes: Longest line.
-        chunk_bytes: Bytes to read at once, at most 512 KiB.
+        chunk_bytes: Bytes to read at once, at most 512 KiB, or 2 MiB of deferred ones.
         chunk_rows: Not used: a chunk is a block of bytes.
+        defer: Leave lines as they are for whoever uses the records.
     """
 
     def __init__(
@@ -39,9 +42,11 @@ class JsonlReader:
         max_record_bytes: int = MAX_RECORD_BYTES,
         chunk_bytes: int = 8 << 20,
         chunk_rows: int | None = None,  # noqa: ARG002
+        defer: bool = False,
     ) -> None:
         self._limit = max_record_bytes
-        self._size = max(1, min(chunk_bytes, _BLOCK))
+        self._size = max(1, min(chunk_bytes, _DEFERRED_BLOCK if defer else _BLOCK))
+        self._defer = defer
 
     def columns(self, source: OpenSource) -> list[str] | None:  # noqa: ARG002
         """Return None: lines may have different fields."""
@@ -50,16 +55,17 @@ class JsonlReader:
     def chunks(self, source: OpenSource, start: Mapping[str, Any] | None) -> Iterator[Chunk]:
         """Yield the objects of each block of lines. Tokens are ``{"offset": byte, "line": physical line}``."""
         with closing(source.stream()) as stream:
-            yield from _Reading(stream, self._size, self._limit).chunks(source.name, start)
+            yield from _Reading(stream, self._size, self._limit, defer=self._defer).chunks(source.name, start)
 
 
 class _Reading:
     """One pass over the lines of one file."""
 
-    def __init__(self, stream: BinaryIO, size: int, limit: int) -> None:
+    def __init__(self, stream: BinaryIO, size: int, limit: int, *, defer: bool) -> None:
         self._stream = stream
         self._size = size
         self._limit = limit
+        self._defer = defer
         self._data = b""
         self._offset = 0
         self._line = 1
@@ -106,13 +112,23 @@ class _Reading:
 
     def _lines(self, cut: int) -> Chunk:
         block, self._data = self._data[:cut], self._data[cut:]
-        first, self._line = self._line, self._line + block.count(b"\n")
+        lines = block.split(b"\n")
+        first, self._line = self._line, self._line + len(lines) - 1
         self._offset += cut
         token = {"offset": self._offset, "line": self._line}
-        lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        records = parse_lines(block, lines) if len(block) <= self._limit else None
+        if len(block) > self._limit:
+            return self._one_by_one(lines, first, token)
+        if self._defer and b"" not in lines and numbers_survive(block):
+            deferred = Deferred(
+                len(lines),
+                len(block),
+                lambda start, end: parse_plain(lines[start:end]),
+                lambda: self._one_by_one(lines, first, token),
+            )
+            return Chunk(None, None, token, [], lambda record: first + record, deferred)
+        records = parse_lines(block, lines)
         if records is not None:
             return Chunk(records, None, token, [], lambda record: first + record)
         return self._one_by_one(lines, first, token)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etlctl.batch import Record
+from etlctl.deferred import Deferred
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,7 +39,7 @@ class Unreadable:
 
 @dataclass(slots=True)
 class Chunk:
-    """Some records of a file in a row, in rows or in frame form (exactly one of the two is set).
+    """Some records of a file in a row, in rows or in frame form or still as text (exactly one of the three is set).
 
     Attributes:
         records: Rows form.
@@ -46,6 +47,7 @@ class Chunk:
         next: JSON token: where in this file to go on after this chunk.
         unreadable: What could not be read, in order of ``index``.
         line_of: Tells the physical line of the n-th *good* record (0-based); None when the format has no lines.
+        deferred: Text that nobody has read yet.
     """
 
     records: list[Record] | None
@@ -53,12 +55,13 @@ class Chunk:
     next: Mapping[str, Any]
     unreadable: list[Unreadable] = field(default_factory=list)
     line_of: Callable[[int], int] | None = None
+    deferred: Deferred[Chunk] | None = None
 
     def __len__(self) -> int:
         """Return the number of good records."""
         if self.frame is not None:
             return self.frame.height
-        return len(self.records or ())
+        return self.deferred.count if self.deferred is not None else len(self.records or ())
 
 
 class FormatReader(Protocol):
