@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etlctl.deferred import Deferred
 from etlctl.errors import ConversionError
+from etlctl.frozen import frozen
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ _INT128 = (-(2**127), 2**127 - 1)
 _DECIMAL_DIGITS = 38
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejection:
     """A record that was refused, with everything needed to find, understand and replay it.
 
@@ -53,7 +54,7 @@ class Rejection:
     location: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Encoded:
     """Records that a writer's encoder already turned into what the destination takes.
 
@@ -72,7 +73,8 @@ class Encoded:
 class Batch:
     """A group of records with the position to read next.
 
-    One of ``records``, ``frame``, ``encoded`` and ``deferred`` is set. Build one with ``Batch.of_rows`` or ``Batch.of_frame``.
+    One of ``records``, ``frame``, ``encoded`` and ``deferred`` is set. Build one with ``Batch.of_rows`` or
+    ``Batch.of_frame``.
 
     Attributes:
         records: Rows form: one dict per record.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from datetime import datetime
 from typing import Any
+
+from etlctl.frozen import frozen
 
 VERSION = 1
 """Version of the form; a newer one is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Checkpoint:
     """Where a run stands. It is made when the run begins, moves after each durable batch and goes when the run is done.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from etlctl.frozen import frozen
+
 
 class Clock(Protocol):
     """What the engine and the ledger need of a clock."""
@@ -18,7 +20,7 @@ class Clock(Protocol):
         """Return seconds that never go backwards."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SystemClock:
     """The machine's clock."""
 

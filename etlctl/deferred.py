@@ -6,14 +6,15 @@ A slice that is read, worked on, written out and forgotten before the next one s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from etlctl.frozen import frozen
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deferred(Generic[T]):
     """Records that were not read yet, all of them readable by the look of it.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from etlctl.frozen import frozen
+
 
 class Severity(StrEnum):
     """How bad a finding is; only errors keep a contract from running."""
@@ -24,7 +26,7 @@ class Span:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Diagnostic:
     """One finding.
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 
 Scope: TypeAlias = Literal["env", "param", "secret"]
 
 SCOPES: tuple[Scope, ...] = ("env", "param", "secret")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """A ``${...}`` in a text.
 
@@ -44,7 +44,7 @@ class Reference:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Template:
     """A text cut into literal parts and references."""
 
@@ -56,14 +56,14 @@ class Template:
         return tuple(part for part in self.parts if isinstance(part, Reference))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Constant:
     """A value that stands for itself."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Name:
     """A bare word, the argument of a function that takes a name."""
 
@@ -71,7 +71,7 @@ class Name:
     start: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """A function with its arguments."""
 
@@ -83,7 +83,7 @@ class Call:
 Expression: TypeAlias = Constant | Name | Template | Call
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Function:
     """What a function of the ``add`` language takes.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any, Literal, Self
+
+from etlctl.frozen import frozen
 
 Action = Literal["reject", "fail", "warn", "drop"]
 """What becomes of a record that breaks a rule: dead letter, end of the run, counted and loaded, filtered."""
@@ -29,7 +31,7 @@ class _Value:
         return cls(**{name: value for name, value in values.items() if name in names})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Violation(_Value):
     """A rule that records broke without being kept out by it (``on_violation: warn``).
 
@@ -57,7 +59,7 @@ class Violation(_Value):
         return f"{self.rule}: {records}: {self.message}{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckResult(_Value):
     """How a check of a whole run went.
 
@@ -81,7 +83,7 @@ class CheckResult(_Value):
         return f"{self.name}: {'passed' if self.passed else self.on_violation}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drift(_Value):
     """A difference between the records of a run and the destination they went to.
 
@@ -103,7 +105,7 @@ class Drift(_Value):
         return f"{self.kind} {self.destination}.{self.field}: {self.detail} ({self.action})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PastRun:
     """A run of the same stream that finished before.
 

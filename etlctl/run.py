@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.quality import CheckResult, Violation
 
 
@@ -119,7 +120,7 @@ _COUNTS = tuple(one.name for one in fields(Counts))
 _STEP_COUNTS = tuple(one.name for one in fields(StepCounts))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DestinationCounts:
     """What became of the records of a run at one of several destinations.
 
@@ -136,7 +137,7 @@ class DestinationCounts:
     rejected: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepAttempt:
     """One try of a step that did not work out and was repeated, or ended the run.
 
@@ -157,7 +158,7 @@ class StepAttempt:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeadLetter:
     """A rejected record as the ledger keeps it. Keyed by (stream, seq, index, part), so a repeat overwrites.
 
@@ -203,7 +204,7 @@ class DeadLetter:
     raw_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ETLProgress:
     """One progress event, handed to the progress callback after each stage of each batch.
 
@@ -246,7 +247,7 @@ class ETLProgress:
         return ", ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunResult(Mapping[str, Any]):
     """How a run ended. Also readable as a mapping: ``result["success"]``.
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from etlctl.errors import RecordRejected
+from etlctl.frozen import frozen
 from etlctl.temporal import SPACE, Converter, Unparsable, by_layout, layout_problem, to_date, to_datetime, to_time
 
 __all__ = [
@@ -81,7 +81,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+(?:\.0+)?").fullmatch
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TypeOptions:
     """How text is read.
 

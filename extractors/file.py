@@ -263,9 +263,10 @@ class File(Extractor):
             )
         line_of = chunk.line_of
         locate = None if line_of is None else lambda record: f"{name}:{line_of(record)}"
-        deferred = chunk.deferred and chunk.deferred.then(lambda whole: self._batch(whole, name, position, ctx))
-        place = position.to_json()
-        return Batch(chunk.records, chunk.frame, place, rejected=rejected, locate=locate, deferred=deferred)
+        batch = Batch(chunk.records, chunk.frame, position.to_json(), rejected=rejected, locate=locate)
+        if chunk.deferred is not None:
+            batch.deferred = chunk.deferred.then(lambda whole: self._batch(whole, name, position, ctx))
+        return batch
 
     def _sources(self, base_dir: Path, stop: threading.Event) -> list[OpenSource]:
         if self.paths == ["-"]:

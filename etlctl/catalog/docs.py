@@ -9,7 +9,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
@@ -18,10 +18,11 @@ from pydantic.fields import FieldInfo
 
 from etlctl.catalog.source import SourceFile, class_value, field_docs, split_doc
 from etlctl.errors import CatalogError
+from etlctl.frozen import frozen
 from etlctl.sdk.component import Component, Example
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OptionDoc:
     """One option.
 
@@ -42,7 +43,7 @@ class OptionDoc:
     options: tuple[OptionDoc, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ComponentDocs:
     """What a component says about itself.
 

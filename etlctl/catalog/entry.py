@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -17,13 +16,14 @@ from etlctl.catalog.loading import checked_class, component_class, import_module
 from etlctl.catalog.source import SourceFile, class_doc, class_value, field_docs
 from etlctl.catalog.static_model import StaticReader
 from etlctl.errors import CatalogError, MissingExtraError
+from etlctl.frozen import frozen
 from etlctl.sdk.component import Component
 
 ComponentClass: TypeAlias = type[Component]
 ModelClass: TypeAlias = type[BaseModel]
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """A component that can be named in a contract.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from etlctl.errors import CatalogError
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class SourceFile:
     """The names a Python file defines at its top level.
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etlctl.errors import ContractError
+from etlctl.frozen import frozen
 
 CONFIG_NAME = "etlctl.yaml"
 _KEYS = {"name": "a name for people", "contracts": "the folder that holds the contracts"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkspaceConfig:
     """What ``etlctl.yaml`` says.
 
@@ -25,7 +25,7 @@ class WorkspaceConfig:
     contracts: str = "contracts"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Workspace:
     """The user's folder.
 

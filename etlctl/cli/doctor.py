@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +13,13 @@ import typer
 
 from etlctl.cli import output
 from etlctl.cli.arguments import AsJson
+from etlctl.frozen import frozen
 
 _EXTRAS = {"excel": ("fastexcel", "xlsxwriter"), "postgres": ("psycopg",)}
 _ROOM_MB = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing looked at: ``ok``, ``note`` (optional, absent) or ``problem``."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +11,7 @@ import typer
 from etlctl.cli import output
 from etlctl.cli.signals import run_until_signal
 from etlctl.errors import ContractError, EtlctlError
+from etlctl.frozen import frozen
 from etlctl.orchestrator import ETLOrchestrator
 from etlctl.orchestrator.param_file import read_param_file
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GOOD, FAILED, INVALID, PARTIAL = 0, 1, 3, 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """How fast runs follow each other.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from etlctl.contract.document import Document, PathKey
 from etlctl.contract.nodes import parse_document
 from etlctl.contract.yaml_text import scalar
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 
 Row = Mapping[str, Any]
 _WIDTH = 110
 _NOWHERE = Path()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CaseEdit:
     """What is to stand in a case.
 

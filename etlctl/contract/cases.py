@@ -18,6 +18,7 @@ from etlctl.contract.nodes import read_document
 from etlctl.contract.options import check_options
 from etlctl.contract.sections import Section
 from etlctl.diagnostics import Diagnostic, Span
+from etlctl.frozen import frozen
 
 CASES_FILE = "cases.yaml"
 DEFAULT_NOW = datetime(2000, 1, 1, tzinfo=UTC)
@@ -108,7 +109,7 @@ class Case(Section):
         return all(one is None for one in said)
 
 
-@dataclass(frozen=True)
+@frozen
 class LocatedCase:
     """A case, and where it stands.
 

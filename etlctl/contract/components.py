@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from etlctl.contract.suggest import did_you_mean
 from etlctl.contract.variables import Resolved
 from etlctl.diagnostics import Diagnostic
 from etlctl.errors import CatalogError
+from etlctl.frozen import frozen
 from etlctl.sdk.component import Component
 from etlctl.sdk.operation import Operation
 
@@ -29,7 +29,7 @@ Report = Callable[[Diagnostic], None]
 _SECTION = {Kind.extractor: "extract", Kind.loader: "load"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Components:
     """Looks components up for one contract.
 

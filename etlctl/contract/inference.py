@@ -16,6 +16,7 @@ from etlctl.catalog import Catalog, Kind
 from etlctl.contract.candidates import NULL_WORDS, Guess, TextColumn, trimmed
 from etlctl.contract.sniffing import Sniffed, sniff
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 from etlctl.sdk.context import ReadContext
 from etlctl.sdk.extractor import Extractor
 from etlctl.types import TypeOptions
@@ -42,7 +43,7 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """What a field of a file was found to be.
 
@@ -81,7 +82,7 @@ class Field:
         return self.values <= words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inferred:
     """A data file as it was found.
 

@@ -17,6 +17,7 @@ from etlctl.contract.nodes import read_document
 from etlctl.contract.suggest import closest
 from etlctl.diagnostics import Diagnostic, Span
 from etlctl.errors import ContractError
+from etlctl.frozen import frozen
 
 PIPELINE = "pipeline.yaml"
 SECTION_FILES = {name: f"{name}.yaml" for name in ("extract", "transform", "load", "contract")}
@@ -29,7 +30,7 @@ _MARKS = (SECTION_FILES["extract"], SECTION_FILES["load"], SECTION_FILES["transf
 _SKIPPED = {"node_modules", "__pycache__", "venv", "site-packages"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """One section: its raw data, and where in which document it stands."""
 

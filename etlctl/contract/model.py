@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from etlctl.contract.data_rules import RecordSchema, RunChecks
 from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, TransformEnvelope
 from etlctl.diagnostics import Diagnostic
+from etlctl.frozen import frozen
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 from etlctl.sdk.loader import Loader
 from etlctl.sdk.operation import Operation
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """One step between reading and loading.
 
@@ -29,7 +30,7 @@ class Step:
     operation: Operation
 
 
-@dataclass(frozen=True)
+@frozen
 class Contract:
     """A contract ready to run.
 

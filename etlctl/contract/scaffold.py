@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from etlctl.contract.inference import Field, Inferred
 from etlctl.contract.reference import schema_text
 from etlctl.contract.yaml_text import comment, flow, literal, scalar
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 from etlctl.ids import is_safe_name
 from etlctl.kit.compression import strip_suffix
 
@@ -26,7 +26,7 @@ _SHOWN = 40
 _FEW = 12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """What became of the files.
 

@@ -15,9 +15,10 @@ from etlctl.contract.compile import Settings, examine
 from etlctl.contract.layout import find_contracts, shown_path
 from etlctl.diagnostics import Diagnostic, Severity
 from etlctl.errors import CatalogError, ContractError, EtlctlError
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Validated:
     """One contract that was looked at.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etlctl.batch import Encoded, Record
+from etlctl.frozen import frozen
 from etlctl.sdk.rows import RowRejection
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Tally:
         self.why = self.why or why
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """A record that a step refused; ``rejection.index`` is its ordinal among the readable records of the chunk."""
 
@@ -51,7 +52,7 @@ class Refused:
     rejection: RowRejection
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EncodedSlice:
     """Outputs of a chunk from ``first`` on, as the writer's encoder made them; what it refused counts as well."""
 
@@ -64,7 +65,9 @@ class EncodedSlice:
 
 @dataclass(slots=True)
 class Applied:
-    """A chunk after all steps, as rows, as a frame or encoded. ``ordinals`` tells for each record which readable source record it came from.
+    """A chunk after all steps, as rows, as a frame or encoded.
+
+    ``ordinals`` tells for each record which readable source record it came from.
 
     ``ordinals`` is None when record i still is source record i; they ascend unless ``reordered``.
     """

@@ -17,6 +17,7 @@ from etlctl.engine.apply import SLICE
 from etlctl.engine.chunks import AppliedChunk, ChunkView
 from etlctl.engine.memory import size_of
 from etlctl.engine.violations import Violations
+from etlctl.frozen import frozen
 from etlctl.run import Counts, StepCounts
 from etlctl.sdk.loader import Encoder
 
@@ -54,7 +55,7 @@ class Cut:
         return self.origins[at].resolve(rejection, rejection.index)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """A run of records of a batch, from ``first`` on, that came from one chunk's outputs from ``output`` on."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from etlctl.batch import Batch, Position
 from etlctl.checkpoint import Checkpoint
 from etlctl.engine.applied import Applied
 from etlctl.engine.apply import StepLike
+from etlctl.frozen import frozen
 from etlctl.quality import Drift, PastRun
 from etlctl.run import Counts, DeadLetter, ProcessingMode, RunResult, StepAttempt
 from etlctl.sdk.context import StepContext
@@ -72,7 +73,7 @@ class RunPlan(Protocol):
         """Keeps a replace from emptying or shrinking what is there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Claim:
     """What the ledger gives a run that begins.
 
@@ -163,7 +164,7 @@ class ApplySteps(Protocol):
         """Run a chunk through all steps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ContractReference:
     """A contract by where it is, and by what it was compiled with.
 
@@ -178,7 +179,7 @@ class ContractReference:
     hashes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Recovery:
     """What happens when something fails.
 
@@ -197,7 +198,7 @@ class Recovery:
     error_threshold: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunSettings:
     """Settings of one run.
 

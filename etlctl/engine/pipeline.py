@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from etlctl.engine.straight import apply_straight
 from etlctl.engine.writing import WriteStage
 from etlctl.errors import RunStopped
 from etlctl.faults import fault
+from etlctl.frozen import frozen
 from etlctl.run import ProcessingMode, StepCounts
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation, Scope
@@ -48,7 +49,7 @@ _START: Position = {"at": None, "skip": 0}
 _Chunks = Channel[tuple[Position, Batch]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _RunStep:
     """A step with the operation to use in this run."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from etlctl.batch import Position
@@ -20,6 +20,7 @@ from etlctl.engine.options import Claim, RunPlan, RunSettings
 from etlctl.engine.routing import Router
 from etlctl.engine.taking_up import half_done, left_elsewhere, refuse_left
 from etlctl.errors import CheckpointError, FatalError, ResumeRefused
+from etlctl.frozen import frozen
 from etlctl.run import ProcessingMode
 from etlctl.sdk.context import ReadContext, WriteContext
 from etlctl.sdk.destinations import Destinations
@@ -27,7 +28,7 @@ from etlctl.sdk.loader import CommitToken, Writer
 from etlctl.sdk.operation import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Beginning:
     """Where a run begins.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, Rejection
 from etlctl.engine.apply import apply_steps
+from etlctl.frozen import frozen
 from etlctl.sdk.context import Context, StepContext
 from etlctl.sdk.destinations import Destination
 from etlctl.sdk.operation import Operation
@@ -19,7 +20,7 @@ RULE = "load.where"
 """Rule of a record whose ``where`` fails: it goes nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """What one destination gets of a batch.
 
@@ -38,7 +39,7 @@ class Route:
         return index if self.places is None else self.places[index]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Routed:
     """A batch, dealt out.
 
@@ -57,7 +58,7 @@ class Routed:
     filtered: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Where:
     """A ``where`` as a step."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from etlctl.batch import Record
 from etlctl.engine.applied import Refused, Tally
 from etlctl.engine.attribution import attributed
+from etlctl.frozen import frozen
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.rows import RowSlice
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from etlctl.engine.apply import StepLike
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RanSlice:
     """A slice after its steps.
 

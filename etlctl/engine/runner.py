@@ -7,7 +7,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from etlctl.clock import Clock, SystemClock
@@ -20,6 +20,7 @@ from etlctl.engine.progress import ProgressCallback, ProgressReporter
 from etlctl.engine.retrying import Retrying
 from etlctl.engine.services import Services, StopRequest
 from etlctl.errors import ComponentError, EtlctlError, RunStopped
+from etlctl.frozen import frozen
 from etlctl.run import Counts, ProcessingMode, RunResult, RunStatus
 from etlctl.sdk.concealing import Concealing
 from etlctl.sdk.context import ReadContext
@@ -29,7 +30,7 @@ PARTIAL = 4
 CANCELED = 130
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Surroundings:
     """What a run works with besides its contract.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from etlctl.engine.journal import Journal
 from etlctl.engine.memory import MemoryBudget
 from etlctl.engine.progress import ProgressReporter
 from etlctl.engine.retrying import Retrying
+from etlctl.frozen import frozen
 from etlctl.sdk.context import ReadContext
 
 
@@ -43,7 +43,7 @@ class StopRequest:
         await self._event.wait()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Services:
     """What the stages share.
 

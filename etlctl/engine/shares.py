@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from etlctl.batch import Rejection
 from etlctl.engine.routing import Routed
+from etlctl.frozen import frozen
 from etlctl.sdk.loader import Published, Receipt
 
 FANOUT = "fanout"
 """Key, in the account of a destination's commit token, of what is of this destination only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """What one destination took of a batch.
 
@@ -50,7 +51,7 @@ class Share:
         return cls(seq, extracted, handed, records, tuple(made))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ahead:
     """What a destination's token says beside the run's account.
 
@@ -81,7 +82,7 @@ class Ahead:
         return cls(tuple(values["names"]), values["base"], shares, values["again"])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dealt(Receipt):
     """What became of a batch at several destinations.
 
@@ -104,7 +105,7 @@ def rehearsed(routed: Routed) -> Dealt:
     return Dealt(records, tuple(routed.refused), added=routed.added, filtered=routed.filtered, shares=shares)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PublishedEach(Published):
     """What several destinations made visible.
 

@@ -6,15 +6,16 @@ Only where every destination encodes rows: a whole batch of dicts is slow to hol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from etlctl.batch import Batch, Encoded, Record
 from etlctl.engine.routing import Route, Routed, Router
+from etlctl.frozen import frozen
 from etlctl.sdk.destinations import Destination
 from etlctl.sdk.loader import Encoder
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Dealt:
     """A slice, dealt out and encoded.
 

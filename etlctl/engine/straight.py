@@ -6,9 +6,9 @@ A slice never leaves the processor's cache that way, and no record has to be kep
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from etlctl.batch import Batch, Record
-from etlctl.deferred import Deferred
 from etlctl.engine.applied import Applied, EncodedSlice, Tally
 from etlctl.engine.apply import StepLike, explain, told
 from etlctl.engine.channel import AbandonedError
@@ -45,58 +45,43 @@ def apply_straight(
     if deferred is None:
         return None
     applied = Applied(None, None, None, deferred.count, [], [Tally() for _ in steps])
+    sink = _Sink(encoder)
     with told(steps, chunk):
-        if not _run(steps, contexts, deferred, applied, _Sink(encoder), spans, stopped):
-            return None
+        for start, end in spans:
+            if stopped():
+                raise AbandonedError
+            records = deferred.read(start, end)
+            if records is None:
+                return None
+            part = RowSlice(records, list(range(start, end)))
+            del records  # or it would keep what the steps replace
+            applied.refused += run_row_steps(zip(steps, contexts, applied.tallies, strict=True), part)
+            sink.take(part)
+    sink.give(applied)
     explain(steps, applied.tallies, as_frame=False)
     return applied
 
 
+@dataclass(slots=True)
 class _Sink:
-    """Where the records of a slice go."""
+    """Where the records of a slice go; ``encoder`` is None when they stay rows."""
 
-    def __init__(self, encoder: Encoder | None) -> None:
-        self._encoder = encoder
-        self._count = 0
-        self._records: list[Record] = []
-        self._encoded: list[EncodedSlice] = []
+    encoder: Encoder | None
+    ordinals: list[int] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    slices: list[EncodedSlice] = field(default_factory=list)
 
-    def take(self, records: list[Record]) -> None:
-        if self._encoder is None:
-            self._records += records
-        elif records:
-            self._encoded.append(EncodedSlice(self._count, self._encoder(records)))
-            self._count += len(records)
+    def take(self, part: RowSlice) -> None:
+        if self.encoder is None:
+            self.records += part.records
+        elif part.records:
+            self.slices.append(EncodedSlice(len(self.ordinals), self.encoder(part.records)))
+        self.ordinals += part.indexes
 
     def give(self, applied: Applied) -> None:
-        if self._encoder is None:
-            applied.records = self._records
+        if self.encoder is None:
+            applied.records = self.records
         else:
-            applied.encoded = self._encoded
-
-
-def _run(
-    steps: Sequence[StepLike],
-    contexts: Sequence[StepContext],
-    deferred: Deferred[Batch],
-    applied: Applied,
-    sink: _Sink,
-    spans: Iterable[tuple[int, int]],
-    stopped: Callable[[], bool],
-) -> bool:
-    ordinals: list[int] = []
-    for start, end in spans:
-        if stopped():
-            raise AbandonedError
-        records = deferred.read(start, end)
-        if records is None:
-            return False
-        part = RowSlice(records, list(range(start, end)))
-        del records
-        applied.refused += run_row_steps(zip(steps, contexts, applied.tallies, strict=True), part)
-        ordinals += part.indexes
-        sink.take(part.records)
-    if any(tally.filtered or tally.added or tally.rejected for tally in applied.tallies):
-        applied.ordinals = ordinals
-    sink.give(applied)
-    return True
+            applied.encoded = self.slices
+        if any(tally.filtered or tally.added or tally.rejected for tally in applied.tallies):
+            applied.ordinals = self.ordinals

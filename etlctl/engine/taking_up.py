@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from etlctl.engine.outlet import Outlet
 from etlctl.engine.shares import FANOUT, Ahead
 from etlctl.errors import CheckpointError, ResumeRefused
+from etlctl.frozen import frozen
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.destinations import Destinations
 from etlctl.sdk.loader import CommitToken, Loader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TakenUp:
     """Where a resumed run goes on.
 

@@ -17,6 +17,7 @@ from etlctl.batch import Batch, Record, frame_to_rows
 from etlctl.engine.applied import Applied, Refused, Tally
 from etlctl.engine.apply import StepLike, apply_steps
 from etlctl.engine.concealing import Showing
+from etlctl.frozen import frozen
 from etlctl.sdk.concealing import Concealing
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Scope
@@ -35,7 +36,7 @@ class Outcome(StrEnum):
     """A step that sees all records at once gave it: it need not be this source record any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Passage:
     """One step of one source record, and of what earlier steps made out of it.
 
@@ -193,7 +194,7 @@ def _mapped(tally: Tally, origins: Sequence[int]) -> Tally:
     return replace(tally, filtered=filtered, added=added, rejected=rejected, warned=warned)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Step:
     """A chunk before and after one step; ``local`` tells for each record that came out which one went in."""
 

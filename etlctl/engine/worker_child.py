@@ -18,6 +18,7 @@ from etlctl.engine.preparing import prepare_steps
 from etlctl.engine.row_steps import RanSlice, run_row_steps
 from etlctl.engine.worker_orders import Failure, SliceOrder, WorkOrder
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.child_process import Channel, open_channel
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation
@@ -58,7 +59,7 @@ def order_name(bench: _Bench, order: SliceOrder) -> str:
     return bench.steps[order.steps[-1]].name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Step:
     name: str
     operation: Operation

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from etlctl import errors
 from etlctl.batch import Record
 from etlctl.engine.options import ContractReference
 from etlctl.errors import EtlctlError, FatalError, UnexpectedError
+from etlctl.frozen import frozen
 from etlctl.kit.raised import kinds_of, revived, text_of
 from etlctl.sdk.context import Context
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkOrder:
     """The first message to a worker.
 
@@ -34,7 +35,7 @@ class WorkOrder:
     shared: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SliceOrder:
     """Records to run through steps.
 
@@ -49,7 +50,7 @@ class SliceOrder:
     indexes: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """An error on its way to another process.
 

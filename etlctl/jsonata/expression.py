@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
+from etlctl.frozen import frozen
 from etlctl.jsonata.analysis import has_regex
 from etlctl.jsonata.calls import TICKS, Run
 from etlctl.jsonata.engine import Engine
@@ -18,7 +18,7 @@ from etlctl.jsonata.syntax import parse
 from etlctl.jsonata.values import NOTHING, JsonataError, JsonataSyntaxError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one evaluation may use; beyond it ends as a ``JsonataError``.
 

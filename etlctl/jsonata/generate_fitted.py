@@ -6,9 +6,9 @@ everything here may assume that values have the shape of the sample, and has to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.jsonata import nodes as n
 from etlctl.jsonata.analysis import bound_names, is_predicate, makes_functions
 from etlctl.jsonata.generate_paths import Paths, is_plain_name
@@ -16,7 +16,7 @@ from etlctl.jsonata.source import DEEPEST_LOOP, Atom, Context
 from etlctl.jsonata.values import NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a path has got to.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 
+from etlctl.frozen import frozen
 from etlctl.jsonata import nodes as n
 from etlctl.jsonata.analysis import children
 from etlctl.jsonata.functions import BUILTINS
@@ -14,7 +14,7 @@ from etlctl.jsonata.surroundings import SURROUNDINGS
 from etlctl.jsonata.syntax import parse
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubt:
     """Something that is most likely a mistake.
 

@@ -8,11 +8,12 @@ applied in this order: the node's own value, ``predicates``, ``group``, then an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from etlctl.frozen import frozen
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@frozen(kw_only=True)
 class Node:
     """Any expression.
 
@@ -29,7 +30,7 @@ class Node:
     keep_array: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filter:
     """``[expression]`` behind a step: an index (or several) or a condition."""
 
@@ -37,7 +38,7 @@ class Filter:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PositionBind:
     """``#$name`` behind a predicate: binds each item's position."""
 
@@ -48,7 +49,7 @@ Stage: TypeAlias = Filter | PositionBind
 Pair: TypeAlias = tuple[Node, Node]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Group:
     """Key and value expressions of a grouping."""
 
@@ -56,31 +57,31 @@ class Group:
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Literal(Node):
     """A text, a number (int when it is whole), true, false or null."""
 
     value: str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Name(Node):
     """A field name; stands in paths only."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Wildcard(Node):
     """``*``: the values of all fields."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Descendants(Node):
     """``**``: the value and everything in it, at any depth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Parent(Node):
     """``%``: the object that the context was taken from.
 
@@ -91,14 +92,14 @@ class Parent(Node):
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Variable(Node):
     """``$name``; the context when the name is empty, the whole input when it is ``$``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Regex(Node):
     """``/pattern/flags``; flags are some of ``i`` and ``m``. The dialect is that of ECMAScript."""
 
@@ -106,7 +107,7 @@ class Regex(Node):
     flags: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One step of a path.
 
@@ -127,7 +128,7 @@ class Step:
     binds: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Path(Node):
     """Steps, each evaluated for every item of the one before; a single field name is a path of one step.
 
@@ -142,7 +143,7 @@ class Path(Node):
     binds: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Term:
     """One key of an order-by."""
 
@@ -150,14 +151,14 @@ class Term:
     descending: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sort(Node):
     """``^(…)``: a step that orders the items of the step before."""
 
     terms: tuple[Term, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Binary(Node):
     """``+ - * / % & = != < <= > >= and or in ..``; the last only inside array constructors."""
 
@@ -166,14 +167,14 @@ class Binary(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Negate(Node):
     """Unary minus; of a number literal it is folded into the literal."""
 
     operand: Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Array(Node):
     """``[…]``.
 
@@ -186,14 +187,14 @@ class Array(Node):
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Object(Node):
     """``{…}``."""
 
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Block(Node):
     """``(…; …)``: variables bound in it are its own.
 
@@ -206,7 +207,7 @@ class Block(Node):
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Condition(Node):
     """``test ? then : otherwise``; ``a ?: b`` and ``a ?? b`` are conditions as well."""
 
@@ -215,7 +216,7 @@ class Condition(Node):
     otherwise: Node | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Bind(Node):
     """``$name := value``."""
 
@@ -223,7 +224,7 @@ class Bind(Node):
     value: Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Lambda(Node):
     """``function($a, $b)<signature>{ body }``; signature includes its angle brackets, or is None."""
 
@@ -232,7 +233,7 @@ class Lambda(Node):
     body: Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Call(Node):
     """``function(arguments)``.
 
@@ -247,7 +248,7 @@ class Call(Node):
     tail: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Partial(Node):
     """``function(a, ?)``; None stands for a parameter left open."""
 
@@ -255,7 +256,7 @@ class Partial(Node):
     arguments: tuple[Node | None, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Apply(Node):
     """``left ~> right``."""
 
@@ -263,7 +264,7 @@ class Apply(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Transform(Node):
     """``|pattern|update,delete|``: a function that changes a copy of its argument."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from etlctl.frozen import frozen
 from etlctl.jsonata import nodes as n
 from etlctl.jsonata.analysis import children
 from etlctl.jsonata.syntax import parse
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """A field of the record that an expression reads.
 

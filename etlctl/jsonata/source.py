@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from etlctl.frozen import frozen
 from etlctl.jsonata.values import NOTHING
 
 DEEPEST_LOOP: Final = 12
@@ -56,7 +57,7 @@ class Atom:
 NOTHING_ATOM: Final = Atom("NOTHING", "nothing", finished=True)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """The context value of an expression.
 

@@ -17,11 +17,11 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etlctl.errors import DestinationBusy, EtlctlError, FatalError, FencedError
+from etlctl.frozen import frozen
 from etlctl.kit.atomic import read_sealed, sync_folder, write_sealed
 from etlctl.kit.file_lock import CAN_SEIZE, FileLock, LockTaken, folder_mutex
 from etlctl.kit.publication import Publication, Step, copy_tree
@@ -31,7 +31,7 @@ _TOKEN = "token.json"  # noqa: S105 - the name of a file
 _WORK, _FROM, _COPY = "work-", "from-", "copy-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """Who wants to write.
 

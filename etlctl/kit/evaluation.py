@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -11,6 +10,7 @@ from uuid import uuid4
 from etlctl.batch import Record
 from etlctl.errors import FatalError, RecordRejected
 from etlctl.expression import Call, Constant, Expression, Name, Reference, Template, described
+from etlctl.frozen import frozen
 from etlctl.types import PLAIN, SPACE, TypeOptions, Unparsable, converter, kind_of, refusal, shown, to_text
 
 Evaluate: TypeAlias = Callable[[Record], Any]
@@ -19,7 +19,7 @@ CASTS = {"date": "date", "datetime": "datetime", "int": "integer", "float": "flo
 """Functions that convert, with the type they convert to."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What an expression can see besides the record.
 

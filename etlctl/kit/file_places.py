@@ -7,12 +7,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from etlctl.batch import Batch
 from etlctl.errors import FatalError, FencedError
+from etlctl.frozen import frozen
 from etlctl.kit.atomic import sync_file, sync_folder, write_whole
 from etlctl.kit.byte_sink import ByteSink, PlainCompression
 from etlctl.kit.codecs.writing import Format, FormatWriter, Refusals, Target
@@ -24,7 +24,7 @@ _PART = re.compile(r"part-[A-Za-z0-9_.-]+")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What all places need to know.
 

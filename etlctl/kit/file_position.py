@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 
 _VERSION = 1
 _PART = 64 << 10
@@ -16,7 +16,7 @@ _SHORT = 10
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilePosition:
     """A place in a list of files.
 
@@ -93,7 +93,7 @@ def _ends(path: Path, size: int) -> str:
     return hashlib.blake2b(first + last, digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where to go on: the file's place in the list of today, and the token in it (None: its beginning)."""
 

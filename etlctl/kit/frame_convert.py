@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
+from etlctl.frozen import frozen
 from etlctl.types import FALSE, PLAIN, SPACE, TRUE, TypeOptions, number_pattern
 
 _EXACT_FLOAT = 2**53
@@ -26,7 +26,7 @@ _FIXED = {"m": "(?:0[1-9]|1[0-2])", "d": "(?:0[1-9]|[12][0-9]|3[01])"}
 _PIECES = {**_DAYS, **_CLOCKS, "b": f"(?i:{'|'.join(_MONTHS)})"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """An expression, its exact type, and the conditions under which a row must be decided by the rows form."""
 

@@ -7,16 +7,16 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from etlctl.frozen import frozen
 from etlctl.kit.user_code import workspace_of
 
 _UNTOLD = frozenset({"__getattr__", "exec", "eval", "globals", "setattr", "vars", "__dict__"})
 """Names in a module that may make names which its text does not show."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trouble:
     """Why a function cannot be called.
 

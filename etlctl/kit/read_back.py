@@ -6,11 +6,12 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, cast
 
 from etlctl.batch import Record, frame_to_rows
+from etlctl.frozen import frozen
 from etlctl.kit.byte_sink import PlainCompression
 from etlctl.kit.codecs import Readable, reader_for
 from etlctl.kit.codecs.reading import Chunk
@@ -19,7 +20,7 @@ from etlctl.kit.sources import open_sources
 from etlctl.types import Unparsable, to_text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """A file, or a folder of parts, that a file destination wrote.
 

@@ -9,15 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.compression import Compression, compression_of, decompress, open_member, zip_members
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenSource:
     """One file (or archive member, or stdin) that can be opened, as often as its kind allows.
 

@@ -10,13 +10,13 @@ import copy
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etlctl.batch import Record
 from etlctl.errors import ComponentError, FatalError, RecordRejected, RetryableError, UnexpectedError
+from etlctl.frozen import frozen
 from etlctl.kit.forks import generation
 from etlctl.kit.function_binding import bound
 from etlctl.kit.interruptible import GRACE, Guard, Interrupted, TimeIsUp
@@ -31,7 +31,7 @@ _TEXT = frozenset({str})
 _NESTED = frozenset({dict, list})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """The function could not handle a record: the rule it broke, and what happened."""
 
@@ -43,7 +43,7 @@ Outcome: TypeAlias = Record | list[Record] | Refusal | None
 """What became of a record: one record, several, none (dropped on purpose), or a refusal."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FunctionPlace:
     """Which function to call, and how; everything another process needs to know to do the same.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from etlctl.errors import RecordRejected
+from etlctl.frozen import frozen
 from etlctl.orchestrator.field_changes import FieldChange, field_changes
 from etlctl.types import Unparsable, kind_of, parse, to_text
 
@@ -19,7 +20,7 @@ _MOST_PAIRS = 1_000_000
 """Pairs of records to compare at most; more records than that are compared place by place."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowDifference:
     """A record that is not as expected.
 
@@ -36,7 +37,7 @@ class RowDifference:
     changes: Sequence[FieldChange] = field(default=())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Comparison:
     """Records that came, held against those expected.
 

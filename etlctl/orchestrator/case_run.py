@@ -17,6 +17,7 @@ from etlctl.contract.codes import Code
 from etlctl.contract.compile import load_contract
 from etlctl.diagnostics import Diagnostic, Severity
 from etlctl.errors import ContractError, EtlctlError, FatalError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.case_rows import Comparison, RowDifference, case_value, compare_rows
 from etlctl.orchestrator.case_source import GivenRecords, given_steps, read_expected, source_of_file
 from etlctl.orchestrator.run_options import RunOptions
@@ -42,7 +43,7 @@ class Verdict(StrEnum):
     """It could not be judged: the contract does not hold, or the run failed and was not meant to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Refusal:
     """A record that was rejected.
 

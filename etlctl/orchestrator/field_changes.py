@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from etlctl.frozen import frozen
 
 Same = Callable[[Any, Any], bool]
 """Tells whether the value before is the value after."""
@@ -19,7 +20,7 @@ class Change(StrEnum):
     removed = "removed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldChange:
     """A field that is not what it was.
 

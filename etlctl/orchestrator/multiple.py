@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.param_sets import GivenSets, ParamSet, prepared_sets
 from etlctl.run import RunResult, RunStatus
 
@@ -22,7 +23,7 @@ Runner = Callable[[ParamSet, RunResult | None], Awaitable[RunResult]]
 """Runs a set; given the result of an attempt that did not finish, it resumes that one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MultipleResult(Mapping[str, Any]):
     """How the run of one parameter set ended. Also readable as a mapping: ``result["success"]``.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import ContractError, EtlctlError
+from etlctl.frozen import frozen
 
 if TYPE_CHECKING:
     from etlctl.contract.checked import Checked
@@ -24,7 +25,7 @@ class ParamSetError(ContractError, ValueError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParamSet:
     """The parameters of one run.
 
@@ -41,7 +42,7 @@ class ParamSet:
         return ", ".join(f"{name}={value}" for name, value in self.params.items()) or "(no parameters)"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GivenSets:
     """Parameter sets as they were given, and the contract they are for.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.orchestrator.field_changes import FieldChange
 from etlctl.run import RunResult, StepCounts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangedRecord:
     """A record that is there before and after, with other values.
 
@@ -27,7 +28,7 @@ class ChangedRecord:
         return {"key": dict(self.key), "changes": [change.to_dict() for change in self.changes]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Differences:
     """How a destination would differ after the run.
 
@@ -72,7 +73,7 @@ class Differences:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DestinationPlan:
     """What a run would do to one destination.
 
@@ -114,7 +115,7 @@ class DestinationPlan:
         return {**plain, "new_columns": dict(self.new_columns), "differences": found}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Plan:
     """What a run of a contract would do.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.kit.sql.methods import quoted
 from etlctl.orchestrator.field_changes import field_changes
 from etlctl.orchestrator.plan import ChangedRecord, Differences
@@ -17,7 +17,7 @@ from etlctl.sdk.stored import SqliteTable, Stored
 _ROW_IDS = ("rowid", "_rowid_", "oid")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Side:
     """A table, and for each column of the comparison how it is called there."""
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from etlctl.clock import FixedClock
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.errors import FatalError, StateError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.plan import DestinationPlan, Differences, Plan
 from etlctl.orchestrator.plan_compare import compare
 from etlctl.orchestrator.preview_ledger import PreviewLedger
@@ -42,7 +43,7 @@ _EXAMPLES = 1000
 _PLACES = ("table", "path", "url", "connection_string", "database", "bucket")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PlanSettings:
     """How to plan.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 from etlctl.run import ProcessingMode
 
 
@@ -17,7 +18,7 @@ class NotProvable(EtlctlError):  # noqa: N818
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ProofSettings:
     """How to prove.
 
@@ -38,7 +39,7 @@ class ProofSettings:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Trial:
     """A run that was killed and resumed until it was done.
 
@@ -76,7 +77,7 @@ class Trial:
         return ", ".join([*wrong, *filter(None, [self.problem])]) or "equal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Proof:
     """What a proof found.
 

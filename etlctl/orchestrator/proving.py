@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 
 from etlctl.faults import POINTS
+from etlctl.frozen import frozen
 from etlctl.orchestrator.proof import NotProvable, Proof, ProofSettings, Trial
 from etlctl.orchestrator.proving_child import COUNT_ONLY
 from etlctl.orchestrator.proving_evidence import Evidence, compare, hidden_names, varying_fields
@@ -101,7 +102,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep.resolve()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Plan:
     """How a run is to be disturbed: by a fault (the second, should the first not be reached), or at instants.
 
@@ -120,7 +121,7 @@ class _Plan:
     interval: int | None = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Reference:
     """An undisturbed run."""
 

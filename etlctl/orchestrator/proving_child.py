@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from etlctl import faults
 from etlctl.clock import SystemClock
 from etlctl.errors import EtlctlError, NotInLedgerError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.orchestrator import ETLOrchestrator
 from etlctl.run import ETLProgress, RunResult
 from etlctl.sdk.destinations import Destinations
@@ -62,7 +63,7 @@ def state_url(folder: Path) -> str:
     return f"sqlite:///{folder / STATE / 'state.db'}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _StillClock(SystemClock):
     """A clock that always shows the same instant, so that every attempt of a proof is a run of that instant."""
 

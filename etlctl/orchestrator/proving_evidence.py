@@ -10,10 +10,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.orchestrator.proving_child import state_url
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.loader import Loader
@@ -26,7 +27,7 @@ _SQLITE = b"SQLite format 3\0"
 _PASSING = (".tmp", "-wal", "-shm", "-journal")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """What a run left behind.
 
@@ -47,7 +48,7 @@ class Evidence:
         return replace(self, records=_without(self.records, fields)) if fields else self
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """How a run differs from the reference.
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from etlctl.errors import EtlctlError
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """How an attempt ended.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.proof import NotProvable, ProofSettings
 from etlctl.orchestrator.proving_child import OUTPUT, PROGRESS
 from etlctl.orchestrator.proving_evidence import DESTINATION, Evidence, gather
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from etlctl.sdk.loader import Loader
 
 
-@dataclass(frozen=True)
+@frozen
 class Scene:
     """A copy of the destination in a folder, and the order that runs the contract into it."""
 

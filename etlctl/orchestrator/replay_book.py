@@ -6,10 +6,11 @@ All functions block.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from etlctl.errors import CheckpointError, NotInLedgerError, StateError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.replay_fitness import multiplied_before
 from etlctl.orchestrator.replay_text import REPLAY, Place, Selection
 from etlctl.run import DeadLetter, RunStatus
@@ -25,7 +26,7 @@ ALL = 1 << 31
 _FINISHED = {RunStatus.succeeded, RunStatus.partial}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Wanted:
     """Which open dead letters are meant.
 
@@ -42,7 +43,7 @@ class Wanted:
     rule: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settled:
     """What became of the dead letters of a replay.
 
@@ -57,7 +58,7 @@ class Settled:
     records_again: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Letters:
     """The dead letters of one run, by source record.
 

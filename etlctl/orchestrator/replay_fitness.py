@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import EtlctlError, StateError
+from etlctl.frozen import frozen
 from etlctl.redact import MASK
 from etlctl.run import DeadLetter, RunStatus, StepCounts
 from etlctl.sdk.destinations import STEP, Destinations
@@ -23,7 +23,7 @@ _LOAD = "load"
 _UNIQUE = frozenset({"check.unique", "dedupe.duplicate"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unfit:
     """A dead letter that cannot be replayed.
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import NotInLedgerError, StateError
+from etlctl.frozen import frozen
 from etlctl.orchestrator import replay_book as book
 from etlctl.orchestrator.replay_book import Letters, Settled, Wanted
 from etlctl.orchestrator.replay_fitness import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from etlctl.state.run_record import RunRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Replayed:
     """How the replay of one run's dead letters went.
 
@@ -81,7 +82,7 @@ class Replayed:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What a replay did, run by run, and the letters that cannot be replayed."""
 
@@ -89,7 +90,7 @@ class Outcome:
     unfit: list[Unfit] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Job:
     """The replay of some source records of one run.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from etlctl.errors import StateError
+from etlctl.frozen import frozen
 
 REPLAY = "+replay"
 """Ending of the stream of replays, and the name under which a replay's parameters tell what it replays."""
@@ -14,7 +14,7 @@ Place = tuple[int, int]
 """A source record of a run: number of its batch, 0-based ordinal in the batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """Which source records of a run are replayed, in the order of the source.
 

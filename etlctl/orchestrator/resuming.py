@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.errors import CheckpointError, NotInLedgerError, StateError
+from etlctl.frozen import frozen
 from etlctl.orchestrator.replay_text import REPLAY
 from etlctl.redact import MASK
 from etlctl.run import RunResult
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from etlctl.state.checkpoint_store import CheckpointStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Resumption:
     """What is known of the run to resume.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from etlctl.engine.options import ContractReference, Recovery, RunSettings
 from etlctl.errors import ContractError
+from etlctl.frozen import frozen
 from etlctl.ids import new_id
 from etlctl.run import ProcessingMode
 
@@ -23,7 +24,7 @@ _QUEUE_DEPTH = {ProcessingMode.full: 2, ProcessingMode.streaming: 2, ProcessingM
 """Chunks that may wait between reading and transforming: hybrid reads further ahead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunOptions:
     """How a run was asked for; ``ETLOrchestrator.run`` tells what they mean."""
 

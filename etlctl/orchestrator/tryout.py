@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from etlctl.clock import Clock, SystemClock
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.tracing import StepTracer
+from etlctl.frozen import frozen
 from etlctl.orchestrator.preview_ledger import PreviewLedger
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from etlctl.run import DeadLetter, RunResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tried:
     """What a run would have done.
 

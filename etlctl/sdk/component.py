@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from etlctl.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from etlctl.sdk.extractor import Extractor
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Example:
     """A runnable example of a component, checked by the conformance tests and shown in the reference.
 

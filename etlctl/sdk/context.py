@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from etlctl.batch import Position
+from etlctl.frozen import frozen
 from etlctl.quality import Drift, PastRun
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 
@@ -23,7 +24,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Context:
     """Shared by all components of a run.
 
@@ -64,7 +65,7 @@ class Context:
         return await asyncio.to_thread(function, *args, **kwargs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ReadContext(Context):
     """What an extractor gets to know.
 
@@ -85,7 +86,7 @@ class ReadContext(Context):
     defers: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepContext(Context):
     """What an operation gets to know.
 
@@ -98,7 +99,7 @@ class StepContext(Context):
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ConclusionContext(Context):
     """What an operation gets to know when all records have passed and nothing is published yet.
 
@@ -113,7 +114,7 @@ class ConclusionContext(Context):
     past: Sequence[PastRun] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WriteContext(Context):
     """What a loader gets to know.
 

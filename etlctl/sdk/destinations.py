@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from pydantic import PrivateAttr
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.loader import Delivery, Loader, Writer
 from etlctl.sdk.operation import Operation
@@ -25,7 +26,7 @@ MARK = "(destination)"
 _WEAKEST = (Delivery.at_least_once, Delivery.idempotent_with_key, Delivery.exactly_once)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Destination:
     """One of several destinations.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
+from etlctl.frozen import frozen
 from etlctl.sdk.operation import Operation
 
 
@@ -27,7 +27,7 @@ def readable(expression: str) -> str:
     return expression
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evaluated:
     """A JSONata expression of an operation.
 

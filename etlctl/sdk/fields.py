@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldProblem:
     """Something an operation can tell is wrong about the fields it is given.
 
@@ -25,7 +27,7 @@ class FieldProblem:
     field: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FieldSet:
     """Known fields and types at a step.
 

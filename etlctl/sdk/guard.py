@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etlctl.errors import LimitError
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeclaredField:
     """A field of the contract's schema.
 
@@ -21,7 +20,7 @@ class DeclaredField:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReplaceGuard:
     """Keeps a replace from throwing good data away.
 

@@ -6,13 +6,14 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias
 
 from etlctl.batch import Batch, Encoded, Position, Record, Rejection
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.sdk.component import Component
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.stored import Stored
@@ -26,7 +27,7 @@ class Delivery(StrEnum):
     at_least_once = "at_least_once"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CommitToken:
     """The last batch a destination holds, written in the same commit as its rows: the truth a resumed run goes by.
 
@@ -60,7 +61,7 @@ class CommitToken:
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """What became of a batch at the destination.
 
@@ -75,7 +76,7 @@ class Receipt:
     durable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Published:
     """What ``finish`` made visible.
 

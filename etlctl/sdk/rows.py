@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from etlctl.batch import Record
 from etlctl.errors import RecordFailed, RecordRejected
+from etlctl.frozen import frozen
 from etlctl.quality import Action
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RowRejection:
     """A record that an operation refused: ordinal of its source record, the rule, the message, the field."""
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from etlctl.frozen import frozen
 from etlctl.quality import Action
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.operation import Operation
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """A record that does not pass: its place in the columns given, and why. No rule: dropped on purpose.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from etlctl.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class SqliteTable:
     """A table in a SQLite file: two of them are compared where they are.
 
@@ -21,7 +23,7 @@ class SqliteTable:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """What a destination holds now.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from etlctl.checkpoint import Checkpoint
 from etlctl.errors import CheckpointError
+from etlctl.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CheckpointEntry:
     """A checkpoint in a list, or why it cannot be read.
 

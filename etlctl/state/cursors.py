@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from etlctl.errors import StateError
+from etlctl.frozen import frozen
 from etlctl.state import statements
 from etlctl.state.column_values import instant
 from etlctl.state.ledger_part import LedgerPart
 from etlctl.state.payload import storable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StoredCursor:
     """How far an incremental field of a stream is.
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.quality import Drift
 from etlctl.state import statements
 from etlctl.state.column_values import aware
 from etlctl.state.ledger_part import LedgerPart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DriftRecord:
     """A difference, and the run that found it.
 

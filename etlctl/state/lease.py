@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from etlctl.errors import FencedError, RunBusyError
+from etlctl.frozen import frozen
 from etlctl.state.column_values import aware
 from etlctl.state.liveness import is_gone
 
@@ -15,7 +15,7 @@ LEASE_SECONDS = 60.0
 """How long a lease lasts without being renewed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Lease:
     """The lease of a stream. The time decides who may take it over, the fence who may commit.
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import datetime
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.run import DeadLetter
 from etlctl.state.payload import readable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunStart:
     """What is known when a run begins.
 
@@ -56,7 +57,7 @@ class RunStart:
     checkpoint_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RuleSummary:
     """The rejected records that broke one rule: how many, and the first few of them."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.quality import PastRun
 from etlctl.run import Counts, RunResult, RunStatus
 from etlctl.state.column_values import aware, instant
@@ -21,7 +22,7 @@ CRASHED = "crashed"
 """How a run is shown whose process ended without saying so; never stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunRecord(RunStart):
     """A run as the ledger knows it.
 

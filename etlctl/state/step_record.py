@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.run import StepCounts
 from etlctl.state.column_values import instant
 from etlctl.state.rows import step_counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StepRecord:
     """One try of one step.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from etlctl.batch import Batch, Record, frame_to_rows, rows_to_frame
 from etlctl.contract.model import Step
 from etlctl.engine.apply import apply_steps
 from etlctl.errors import ConversionError
+from etlctl.frozen import frozen
 from etlctl.sdk.component import Example
 from etlctl.sdk.context import StepContext
 from etlctl.sdk.fields import FieldSet
@@ -22,7 +22,7 @@ from etlctl.testing.examples import EXAMPLE_NOW, compile_example, example_folder
 from etlctl.testing.findings import Findings, findings, same
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What an operation made of records.
 

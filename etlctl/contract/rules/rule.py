@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from etlctl.contract.checked import Checked
 from etlctl.contract.codes import Code
 from etlctl.diagnostics import Diagnostic, Severity
+from etlctl.frozen import frozen
 
 Check = Callable[[Checked], Iterable[Diagnostic]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """Everything ``etlctl explain CODE`` says about a code.
 

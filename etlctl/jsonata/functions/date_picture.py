@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from etlctl.frozen import frozen
 from etlctl.jsonata.functions.integer_picture import IntegerPicture, read_integer_picture, with_digits
 from etlctl.jsonata.functions.numeric import check_picture
 from etlctl.jsonata.functions.signature import shown
@@ -28,7 +29,7 @@ _SPACE: Final = re.compile(r"\s+")
 _LEADING: Final = re.compile(r"\s*([+-]?\d+)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """A literal (``component`` empty) or a component of a picture.
 

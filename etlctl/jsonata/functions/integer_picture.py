@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache, reduce
 from math import gcd
 from typing import Any, Final, Literal, TypeAlias
 
+from etlctl.frozen import frozen
 from etlctl.jsonata.functions import number_words as words
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.numbers import floor
@@ -34,7 +35,7 @@ _NAMED: Final[dict[str, tuple[Primary, str]]] = {
 _MOST_DIGITS: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IntegerPicture:
     """How a whole number is written.
 

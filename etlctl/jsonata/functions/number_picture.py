@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache, reduce
 from math import gcd
 from typing import Any, Final
 
+from etlctl.frozen import frozen
 from etlctl.jsonata.functions.builtin import BUILTINS, unusual
 from etlctl.jsonata.functions.numbers import rounded
 from etlctl.jsonata.functions.numeric import check_picture, normal, out_of_range, shortest
@@ -45,7 +46,7 @@ _MESSAGES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Symbols:
     """The characters a picture is made of."""
 
@@ -66,7 +67,7 @@ class Symbols:
         return "".join([chr(code) for code in range(start, start + 10)])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parts:
     """A sub-picture taken apart."""
 
@@ -80,7 +81,7 @@ class Parts:
     fraction: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """What a sub-picture asks for."""
 

@@ -7,13 +7,14 @@ or unquoted (no quote, delimiter, CR or LF). Nothing else is a record; nothing i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
+
+from etlctl.frozen import frozen
 
 _LF, _CR = 10, 13
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """Why the text at some place is no record: the rule, the message and the number of bytes it spans."""
 
@@ -22,7 +23,7 @@ class Fault:
     length: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Grammar:
     """What a record of one file looks like.
 

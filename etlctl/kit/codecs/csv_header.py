@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.codecs.csv_grammar import Grammar
 from etlctl.kit.codecs.csv_walk import has_comment, is_clean
 
@@ -15,7 +16,7 @@ _UTF8_BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeaderRules:
     """How the beginning of a file is to be read.
 

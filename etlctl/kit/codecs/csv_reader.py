@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.codecs.csv_grammar import Grammar
 from etlctl.kit.codecs.csv_header import Beginning, HeaderRules, read_beginning
 from etlctl.kit.codecs.csv_lines import LineNumbers, line_ends_inside, line_numbers
@@ -28,7 +29,7 @@ MAX_ROW_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Block:
     """Records that were read: the good ones as a frame, the others, and where that leaves us."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from etlctl.batch import Batch, Encoded, Record
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.byte_sink import ByteSink
 from etlctl.kit.codecs.csv_segments import copy_padded
 from etlctl.kit.codecs.writing import FormatWriter, FrameHold, Refusals, State, Target, as_rejections
@@ -23,7 +24,7 @@ QuoteStyle = Literal["necessary", "non_numeric", "always"]
 _LONGEST_HEADER = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialect:
     """How CSV is written.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.kit.byte_sink import PlainCompression
 from etlctl.kit.codecs.writing import Format, Target
 
@@ -32,7 +33,7 @@ _OPTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """What a contract says about a destination.
 

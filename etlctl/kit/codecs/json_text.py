@@ -57,9 +57,8 @@ def _plain_block(records: Sequence[Record]) -> bytes | None:
 def _all_plain(records: Sequence[Record]) -> bool:
     """Tell whether orjson writes all values of all records as we do."""
     names = list(records[0])
-    if not set(map(type, records[0].values())) <= _PLAIN_KINDS:
-        return False
-    if len(names) < 2 or set(map(type, records)) != {dict} or set(map(len, records)) != {len(names)}:
+    nested = not set(map(type, records[0].values())) <= _PLAIN_KINDS
+    if nested or len(names) < 2 or set(map(type, records)) != {dict} or set(map(len, records)) != {len(names)}:
         return False
     try:
         columns = zip(*map(itemgetter(*names), records), strict=True)

@@ -6,10 +6,10 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from etlctl.frozen import frozen
 from etlctl.kit.writeback import Writeback
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _WAITING = 4
 _POLL_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParquetStyle:
     """How Parquet is written.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etlctl.batch import Batch, rows_to_frame
 from etlctl.errors import ConversionError, FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.atomic import sync_file
 from etlctl.kit.codecs.parquet_sink import ParquetSink, ParquetStyle
 from etlctl.kit.codecs.writing import HELD_BYTES, HELD_ROWS, FormatWriter, Refusals, State, Target
@@ -24,7 +24,7 @@ _GROUP_ROWS = 131_072
 _GROUP_BYTES = 128 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     path: Path
     schema: Schema

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from etlctl.batch import Record
 from etlctl.deferred import Deferred
+from etlctl.frozen import frozen
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,7 +19,7 @@ RAW_LIMIT = 10_000
 """Most characters of raw text kept of something unreadable."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unreadable:
     r"""A piece of the source that is no record.
 

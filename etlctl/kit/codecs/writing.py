@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etlctl.batch import Batch, Encoded, Record, Rejection, frame_to_rows
 from etlctl.errors import RecordRejected
+from etlctl.frozen import frozen
 from etlctl.kit.byte_sink import ByteSink, PlainCompression
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ State: TypeAlias = Mapping[str, Any]
 """What a format writer must know to go on with its files, as JSON values."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """What a format writer writes to.
 
@@ -107,7 +108,7 @@ class FormatWriter(ABC):
         """Close what is open and end what is running; files may stay behind. May be called at any time, repeatedly."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Format:
     """A format with its options, ready to write files.
 

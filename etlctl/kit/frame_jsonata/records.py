@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
+from etlctl.frozen import frozen
 from etlctl.jsonata import nodes as n
 from etlctl.jsonata.syntax import parse
 from etlctl.kit.frame_jsonata import operators
@@ -27,7 +28,7 @@ from etlctl.kit.frame_jsonata.values import (
 _EXACT = 2.0**53
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Columns:
     """What becomes of the records of a frame.
 

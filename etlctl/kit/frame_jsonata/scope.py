@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 import polars as pl
 
+from etlctl.frozen import frozen
 from etlctl.kit.frame_jsonata.values import FLOAT, Unsupported, Value, column, fields_of
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scope:
     """What can be seen from one place of an expression.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
+
+from etlctl.frozen import frozen
 
 _INT64 = 2**63
 _PLAIN_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -17,7 +19,7 @@ class Unsupported(Exception):  # noqa: N818
     """Only the rows form can evaluate this; the message says what it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """The value of an expression, for all records (or all items of a list) at once.
 

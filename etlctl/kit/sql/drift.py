@@ -6,7 +6,7 @@ Every difference is reported once per run, whatever is done about it, in whichev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from etlctl.errors import FatalError, RecordRejected
+from etlctl.frozen import frozen
 from etlctl.kit.sql.sqlite_table import Column, Table
 from etlctl.kit.sql.sqlite_values import is_number_text
 from etlctl.quality import Drift
@@ -39,7 +40,7 @@ class SchemaEvolution(BaseModel):
     """Exceptions by field, for both."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DriftPolicy:
     """What to do about each kind of drift of each field."""
 

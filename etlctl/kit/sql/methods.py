@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from etlctl.frozen import frozen
 
 
 class Method(Enum):
@@ -54,7 +55,7 @@ _GROUP = 16
 """Records in one insertion: a fifth quicker than one by one, and more gain little."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statement:
     """A statement for many records.
 

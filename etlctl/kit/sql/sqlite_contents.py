@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from etlctl.frozen import frozen
 from etlctl.kit.sql.methods import quoted
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_table import read_table
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableContents:
     """A table as it is now.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from etlctl.batch import Batch, frame_to_rows
 from etlctl.errors import FatalError, RecordRejected
+from etlctl.frozen import frozen
 from etlctl.kit.codecs.json_text import is_utf8
 from etlctl.kit.sql.blocks import Block, Refusals, blocks_of
 from etlctl.kit.sql.drift import DriftPolicy, DriftWatch
@@ -19,7 +20,7 @@ from etlctl.quality import Drift
 _RESERVED = "_etlctl_"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Job:
     """What is to be loaded where, and how.
 

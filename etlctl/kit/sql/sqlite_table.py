@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from etlctl.errors import FatalError
+from etlctl.frozen import frozen
 from etlctl.kit.sql.methods import listed, quoted
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_values import SCHEMA_TYPES, affinity_of
@@ -30,7 +31,7 @@ class Declared(Protocol):
         """It has a value in every record."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """A column.
 
@@ -51,7 +52,7 @@ class Column:
     generated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A table as it is in the database.
 

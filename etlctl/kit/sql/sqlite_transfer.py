@@ -11,6 +11,7 @@ from pathlib import Path
 from etlctl.batch import Batch
 from etlctl.errors import CheckpointError, ComponentError, EtlctlError, FatalError, RetryableError
 from etlctl.faults import fault
+from etlctl.frozen import frozen
 from etlctl.kit.sql.blocks import Refusals
 from etlctl.kit.sql.methods import Method
 from etlctl.kit.sql.sqlite_database import Database
@@ -21,7 +22,7 @@ from etlctl.kit.sql.sqlite_table import drop_table, read_table
 from etlctl.kit.sql.tokens import CREATE, TABLE, Stored, Token, TokenTable
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """On whose behalf records are loaded.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from etlctl.batch import Position
 from etlctl.errors import CheckpointError, EtlctlError, FencedError
+from etlctl.frozen import frozen
 
 TABLE = "_etlctl_commits"
 """Name of the table."""
@@ -32,7 +33,7 @@ class Answer(Protocol):
         """Return the next row, or None."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """Which batch of a stream the destination holds; the attributes are those of ``etlctl.sdk.CommitToken``.
 
@@ -49,7 +50,7 @@ class Token:
     visible: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """A row of the table.
 
