@@ -12,8 +12,8 @@ import typer
 
 from etlctl.kit.user_output import keep_stdout
 
-# Objects made between two searches for cycles: importing makes some 80,000 that stay, and a run makes no cycles.
-_COLLECT_AFTER = 50_000
+# Objects made between two searches for cycles: importing makes some 150,000 that stay, and a run makes no cycles.
+_COLLECT_AFTER = 200_000
 
 _EPILOG = """
 Examples:  etlctl init shop  ·  etlctl validate contracts/  ·  etlctl run contracts/demo  ·  etlctl dead-letters list

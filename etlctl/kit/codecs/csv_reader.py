@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MAX_ROW_BYTES = 1 << 20
+_FIRST_BLOCK = 1 << 21  # small, so that the next stage has something to do soon
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -124,6 +125,7 @@ class _Reading:
         self._null_values = reader._null_values  # noqa: SLF001
         self._encoding = "UTF-8" if is_utf8(reader._encoding) else reader._encoding  # noqa: SLF001
         self._size = reader._chunk_bytes  # noqa: SLF001
+        self._block_size = min(self._size, _FIRST_BLOCK)
         self._unread = Unread(stream, begin.rest)
         self._name = name
         self._offset = begin.offset
@@ -154,7 +156,8 @@ class _Reading:
     def _fill(self) -> bool:
         """Read on; True when the file has ended."""
         have = len(self._unread)
-        want = self._size - have if have < self._size else have  # no progress so far: look twice as far
+        want = self._block_size - have if have < self._block_size else have  # no progress so far: look twice as far
+        self._block_size = min(2 * self._block_size, self._size)
         return not self._unread.fill(max(want, 1))
 
     def _block(self, *, ended: bool) -> _Block | None:
