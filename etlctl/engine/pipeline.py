@@ -263,6 +263,8 @@ class Pipeline:
             applied = await apply()
         else:
             applied = await self._services.retrying.call(apply, step="transform")
+        if unit[1].deferred is not None and not applied.size:
+            return  # blank lines, as it turned out
         made = await asyncio.to_thread(self._cut, cutter, applied)
         for cut in made:
             self._hold(1)

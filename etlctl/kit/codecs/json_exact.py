@@ -110,10 +110,12 @@ def numbers_survive(block: bytes) -> bool:
     """Tell whether the text is UTF-8 and no number in it is changed by orjson. Others may run meanwhile."""
     import polars as pl  # noqa: PLC0415
 
-    text = pl.Series([block], dtype=pl.Binary).cast(pl.String, strict=False)
-    suspect = text.str.contains(_SUSPECT).item()
-    if not suspect:
-        return suspect is False
+    try:
+        text = pl.Series([block], dtype=pl.Binary).cast(pl.String)
+    except pl.exceptions.ComputeError:
+        return False  # not UTF-8
+    if not text.str.contains(_SUSPECT).item():
+        return True
     numbers = text.str.extract_all(_SUSPECT_NUMBER).explode().str.strip_chars_start(":,[ \t\r")
     shortest = numbers.cast(pl.Float64, strict=False).cast(pl.String) == numbers
     sure = shortest.fill_null(value=False) | numbers.cast(pl.Int64, strict=False).is_not_null()
