@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +26,14 @@ class Command:
         arguments: Program and arguments.
         folder: Where it runs.
         result: File or folder it writes; removed before each run.
+        prepare: Called before each run, and not timed.
     """
 
     name: str
     arguments: Sequence[str]
     folder: Path
     result: Path | None = None
+    prepare: Callable[[], None] | None = None
     seconds: list[float] = field(default_factory=list)
     peaks_mb: list[float] = field(default_factory=list)
 
@@ -74,6 +76,8 @@ def take_turns(commands: Sequence[Command], rounds: int) -> None:
     for turn in range(rounds):
         for command in commands if turn % 2 == 0 else reversed(commands):
             clear(command.result)
+            if command.prepare is not None:
+                command.prepare()
             seconds, peak = run_once(command)
             command.seconds.append(seconds)
             if peak is not None:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from benchmarks import jobs, report
@@ -65,6 +66,35 @@ def jsonl(session: Session) -> list[report.Finding]:
     return [report.Finding.at_most("CSV → 7 operations → JSONL, against streaming Polars", ours, plain, limit=1.6)]
 
 
+def postgres(session: Session) -> list[report.Finding]:
+    """CSV, seven operations, PostgreSQL with tokens: against psql copying a file that is ready."""
+    from benchmarks.postgres import server
+
+    with server(jobs.data(session.rows, "csv")) as place:
+        ours, plain = place.etlctl("postgres", "ours"), place.copy("psql COPY", "theirs")
+        ours.prepare, plain.prepare = partial(place.empty, "ours"), partial(place.empty, "theirs")
+        take_turns([ours, plain], session.rounds)
+        place.require_same("ours", "theirs")
+    return [report.Finding.at_most("CSV → 7 operations → PostgreSQL, against psql COPY", ours, plain, limit=2.3)]
+
+
+def upsert(session: Session) -> list[report.Finding]:
+    """CSV, seven operations, upsert of rows that are all there, changed and unchanged: against SQL by hand."""
+    from benchmarks.postgres import server
+
+    title, findings = "CSV → 7 operations → PostgreSQL upsert", []
+    with server(jobs.data(session.rows, "csv")) as place:
+        options = "write_method: upsert\nprimary_key: id\n"
+        for what, delay, limit in (("all rows change", 1, 1.35), ("no row changes", 0, 1.0)):
+            ours = place.etlctl(f"upsert-{delay}", "ours", options)
+            plain = place.upsert("psql COPY + ON CONFLICT", "theirs")
+            ours.prepare, plain.prepare = partial(place.full, "ours", delay), partial(place.full, "theirs", delay)
+            take_turns([ours, plain], session.rounds)
+            place.require_same("ours", "theirs")
+            findings.append(report.Finding.at_most(f"{title}, {what}, against psql by hand", ours, plain, limit=limit))
+    return findings
+
+
 SQLITE = "type: sqlite\ntable: flights\ncreate_table: true"
 
 
@@ -77,6 +107,24 @@ def sqlite(session: Session) -> list[report.Finding]:
     jobs.require_same_result(ours, loop)
     title = "CSV → 7 operations → SQLite, against Polars + executemany"
     return [report.Finding.at_most(title, ours, loop, limit=1.2)]
+
+
+def from_postgres(session: Session) -> list[report.Finding]:
+    """A table of PostgreSQL into Parquet: against Polars with connectorx, and at five times the rows."""
+    from benchmarks import from_postgres as reading
+    from benchmarks.postgres import server
+
+    title, findings = "PostgreSQL → Parquet", []
+    with server(jobs.data(1_000, "csv")) as place:
+        reading.fill(place, session.rows)
+        ours, plain = reading.etlctl(place, "from-postgres", "flights"), reading.connectorx(place)
+        take_turns([ours, *([plain] if plain else [])], session.rounds)
+        if plain:
+            reading.require_same(ours, plain)
+            findings.append(report.Finding.at_most(f"{title}, against Polars + connectorx", ours, plain, limit=1.15))
+        many = reading.etlctl(place, "from-postgres-5x", "many")
+        take_turns([many], max(1, session.rounds // 2))
+    return [*findings, report.Finding.memory(f"{title}, peak memory at five times the rows", many, ours, limit=1.25)]
 
 
 def checkpoints(session: Session) -> list[report.Finding]:
@@ -182,6 +230,9 @@ CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
         parquet,
         jsonl,
         sqlite,
+        postgres,
+        upsert,
+        from_postgres,
         checkpoints,
         memory,
         batches,

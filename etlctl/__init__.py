@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etlctl.orchestrator import ETLOrchestrator
+    from etlctl.orchestrator.delta import run_delta
+    from etlctl.orchestrator.storage import Storage
+    from etlctl.orchestrator.tracker import DeltaTracker
     from etlctl.run import ETLProgress, RunResult
 
 __version__ = "0.1.0"
 
-__all__ = ["ETLOrchestrator", "ETLProgress", "RunResult", "__version__"]
+__all__ = ["DeltaTracker", "ETLOrchestrator", "ETLProgress", "RunResult", "Storage", "__version__", "run_delta"]
 
 _HERE = Path(__file__).parent
 if not (_HERE / "extractors").is_dir() and (_HERE.parent / "extractors").is_dir():
@@ -19,9 +22,12 @@ if not (_HERE / "extractors").is_dir() and (_HERE.parent / "extractors").is_dir(
     __path__.append(str(_HERE.parent))
 
 _WHERE = {
+    "DeltaTracker": "etlctl.orchestrator.tracker",
     "ETLOrchestrator": "etlctl.orchestrator",
     "ETLProgress": "etlctl.run",
     "RunResult": "etlctl.run",
+    "Storage": "etlctl.orchestrator.storage",
+    "run_delta": "etlctl.orchestrator.delta",
 }
 
 

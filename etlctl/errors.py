@@ -5,6 +5,7 @@ EtlctlError
 ├─ CatalogError             unknown, duplicate or broken component            exit 3
 ├─ ComponentError           a component failed; the engine adds step and batch exit 1
 │  ├─ RetryableError        waiting may help
+│  │  └─ GaveUp             whoever raised it has waited and tried enough  exit 6
 │  ├─ FatalError            waiting does not help
 │  │  ├─ UnexpectedError    a component raised something else; its cause     exit 1
 │  │  ├─ SourceUnavailable  the remote source does not answer                 exit 6
@@ -101,6 +102,15 @@ class RetryableError(ComponentError):
     def __init__(self, message: str, *, retry_after: float | None = None, help: str | None = None) -> None:  # noqa: A002
         super().__init__(message, help=help)
         self.retry_after = retry_after
+
+
+class GaveUp(RetryableError):  # noqa: N818
+    """A remote system did not answer, although it was tried as often and as long as the options say.
+
+    Later it may help to try again. The engine does so at once only when the contract asks for its retries.
+    """
+
+    exit_code = 6
 
 
 class FatalError(ComponentError):

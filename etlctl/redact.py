@@ -33,6 +33,11 @@ class Redactor:
         self._forms = sorted(known, key=len, reverse=True)
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        """Every form of every known secret, the longest first: for whoever must put them back."""
+        return tuple(self._forms)
+
+    @property
     def active(self) -> bool:
         """Tell whether any secret is known."""
         return bool(self._forms)

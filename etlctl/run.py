@@ -279,6 +279,7 @@ class RunResult(Mapping[str, Any]):
         by_destination: What became of the records at each of several destinations; empty when there is one.
         violations: Rules that records broke without being kept out by them (``on_violation: warn``).
         checks: How the checks of the whole run went.
+        half_sent: Some of a batch that is not done may be in the destination; a resumed run completes it.
     """
 
     run_id: str
@@ -308,6 +309,7 @@ class RunResult(Mapping[str, Any]):
     by_destination: tuple[DestinationCounts, ...] = ()
     violations: tuple[Violation, ...] = ()
     checks: tuple[CheckResult, ...] = ()
+    half_sent: bool = False
 
     @property
     def resume_command(self) -> str | None:

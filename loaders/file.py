@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from etlctl.faults import fault
 from etlctl.ids import new_id
 from etlctl.kit.codecs.formats import Choice, chosen, problem_of
 from etlctl.kit.codecs.write_options import CsvOptions, ExcelOptions, JsonOptions, ParquetOptions
-from etlctl.kit.codecs.writing import rejections_of
 from etlctl.kit.drafts import Claim, held_token
 from etlctl.kit.file_places import Job, PartFolder, Place, SingleFile, Stream
 from etlctl.kit.read_back import Written, copy_written
 from etlctl.kit.write_errors import told
 from etlctl.sdk import (
-    Batch,
     CommitToken,
     Delivery,
     Example,
     FatalError,
     Loader,
-    Published,
-    Receipt,
     WriteContext,
     Writer,
 )
 from etlctl.sdk.dry_writer import DryWriter
-from etlctl.sdk.loader import Encoder
+from etlctl.sdk.place_writer import PlaceWriter
 from etlctl.sdk.stored import Stored
 
 _STDOUT = "standard output"
-_SECONDS_BETWEEN_COMMITS = 5.0
-"""When nobody says how often to make files safe: what a crash costs to do again at most."""
 
 
 class File(Loader):
@@ -208,7 +196,7 @@ class File(Loader):
         place = await ctx.run_cpu(self._place, ctx)
         if self.path == "-":
             return _StreamWriter(place, ctx, self.path)
-        return _FileWriter(place, ctx, self.path, None if self.appends else self._written(ctx))
+        return PlaceWriter(place, ctx, self.path, None if self.appends else self._written(ctx))
 
     def _place(self, ctx: WriteContext) -> Place:
         path = None if self.path == "-" else ctx.path(self.path).resolve()
@@ -243,137 +231,7 @@ class File(Loader):
             raise FatalError(f"cannot write {path}: it is no regular file", help="for standard output, set path: '-'")
 
 
-class _FileWriter(Writer):
-    """Moves batches to a place on threads, one call at a time.
-
-    Args:
-        place: Where to.
-        ctx: Of the run.
-        name: What messages call the place.
-        replaced: What stands there now and is to be guarded; None when nothing is replaced.
-    """
-
-    keeps_tokens = True
-    undoes = False
-    puts_off = True
-
-    def __init__(self, place: Place, ctx: WriteContext, name: str, replaced: Written | None = None) -> None:
-        self._place = place
-        self._ctx = ctx
-        self._name = name
-        self._replaced = replaced
-        self._records = place.records
-        self._busy = threading.Lock()  # a canceled write goes on in its thread; abort must wait for its end
-        self._token = CommitToken(ctx.stream, ctx.run_id, 0, ctx.fence, None)
-        self._resumable = False
-        self._waiting = 0
-        self._since = time.monotonic()
-        self._taken = (0, Receipt(0))
-        self._again = False
-
-    async def committed(self) -> CommitToken | None:
-        self._resumable, token = self._ctx.resumable, self._place.token()
-        self._token = self._token if token is None else CommitToken.from_dict(token)
-        return None if token is None else self._token
-
-    def encoder(self) -> Encoder | None:
-        return self._place.encode
-
-    async def write(self, batch: Batch) -> Receipt:
-        return await self._ctx.run_cpu(self._write, batch)
-
-    async def commit(self, token: CommitToken, *, now: bool = False) -> bool:
-        self._token, self._resumable = token, self._ctx.resumable
-        self._waiting += 1
-        if not self._resumable or not (now or self._due()):
-            return False
-        return await self._ctx.run_cpu(self._commit)
-
-    async def check(self) -> None:
-        await self._ctx.run_cpu(self._check_guard)
-
-    async def finish(self) -> Published:
-        return await self._ctx.run_cpu(self._finish)
-
-    async def suspend(self) -> None:
-        await self._ctx.run_cpu(self._let_go, self._place.suspend)
-
-    async def abort(self) -> None:
-        await self._ctx.run_cpu(self._let_go, self._place.abort)
-
-    async def close(self) -> None:
-        await self._ctx.run_cpu(self._let_go, self._place.close)
-
-    def _due(self) -> bool:
-        if self._ctx.commit_interval is not None:
-            return self._waiting >= self._ctx.commit_interval
-        return time.monotonic() - self._since >= _SECONDS_BETWEEN_COMMITS
-
-    def _write(self, batch: Batch) -> Receipt:
-        again, self._again = self._again, False
-        if again and self._taken[0] == batch.seq:
-            return self._taken[1]  # it was taken before something behind that failed
-        with self._busy, told(self._name, self._place.lost):
-            refusals = self._place.write(batch)
-            taken = len(batch) - len(refusals) - sum(len(part.rejected) for part in batch.encoded or ())
-            self._records += taken
-            receipt = Receipt(taken, rejections_of(batch, refusals, self._ctx.step))
-            self._taken = (batch.seq, receipt)
-            with self._retried():
-                fault("load.write")
-            return receipt
-
-    def _commit(self) -> bool:
-        with self._busy, told(self._name, self._place.lost), self._retried():
-            durable = self._place.commit(self._token.to_dict(), self._records)
-        self._since, self._waiting = time.monotonic(), 0
-        return durable
-
-    @contextmanager
-    def _retried(self) -> Iterator[None]:
-        """Remember that the batch in hand has been taken already when it is going to be written again."""
-        try:
-            yield
-        except Exception:
-            self._again = True
-            raise
-
-    def _finish(self) -> Published:
-        with self._busy, told(self._name, self._place.lost):
-            self._ask_guard()
-            token = replace(self._token, finished=True).to_dict()
-            info = {"run": self._ctx.run_id, "token": token, "records": self._records}
-            return Published((self._place.finish(info, keep=self._resumable),), self._records)
-
-    def _check_guard(self) -> None:
-        with self._busy, told(self._name, self._place.lost):
-            if not self._place.published:
-                self._place.check()
-            self._ask_guard()
-
-    def _ask_guard(self) -> None:
-        if self._replaced is not None and not self._place.published:
-            self._guard(self._replaced)
-
-    def _guard(self, replaced: Written) -> None:
-        """Ask the guard whether what stands there may be replaced."""
-        guard = self._ctx.guard
-        if (guard.allow_empty or self._records) and not (guard.counts_matter and self._records):
-            return
-        try:
-            before = replaced.count() if guard.counts_matter else int(replaced.any())
-        except Exception as error:  # noqa: BLE001 - whatever it is, a file nobody can read is no reason to stop
-            reason = str(error).split("\n", 1)[0]
-            self._ctx.warn(f"the replace guard cannot count the records in {replaced.path}: {reason}; replacing it")
-            return
-        guard.check(before, self._records, str(replaced.path))
-
-    def _let_go(self, how: Callable[[], None]) -> None:
-        with self._busy:
-            how()
-
-
-class _StreamWriter(_FileWriter):
+class _StreamWriter(PlaceWriter):
     """What went to a stream cannot be taken back, so there are no tokens."""
 
     keeps_tokens = False

@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from etlctl.kit.sql.blocks import rejections
+from etlctl.kit.sql.destination import Lease
 from etlctl.kit.sql.drift import DriftPolicy, SchemaEvolution
+from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.methods import Method, method_named, quoted
-from etlctl.kit.sql.sqlite_contents import table_contents
+from etlctl.kit.sql.sqlite_contents import copied_database, table_contents
 from etlctl.kit.sql.sqlite_database import Database
-from etlctl.kit.sql.sqlite_intake import Job
 from etlctl.kit.sql.sqlite_table import read_table
-from etlctl.kit.sql.sqlite_transfer import Lease, Transfer, held_token
-from etlctl.kit.sql.sqlite_unfinished import forget_unfinished, unfinished_tokens
-from etlctl.kit.sql.tokens import Token
+from etlctl.kit.sql.sqlite_transfer import SqliteTransfer, forget_unfinished, held_token, unfinished_tokens
 from etlctl.sdk import (
-    Batch,
     CommitToken,
     Delivery,
     Example,
     FatalError,
     Loader,
-    Published,
-    Receipt,
     WriteContext,
     Writer,
 )
 from etlctl.sdk.dry_writer import DryWriter
 from etlctl.sdk.stored import SqliteTable, Stored
+from etlctl.sdk.transferring import TransferWriter
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _URL = "sqlite:///"
 _RESERVED = ("sqlite_", "_etlctl_")
 
@@ -234,7 +227,7 @@ class Sqlite(Loader):
             )
         database = Database(path, create=job.makes_table)
         lease = Lease(ctx.stream, ctx.run_id, ctx.fence, ctx.resume)
-        return _SqliteWriter(Transfer(database, job, lease, staged=ctx.publish_once), ctx)
+        return TransferWriter(SqliteTransfer(database, job, lease, staged=ctx.publish_once), ctx)
 
     def scratch(self, folder: Path, ctx: WriteContext) -> Self:
         """Return this loader on a copy of the database in a folder, without etlctl's own tables.
@@ -242,21 +235,7 @@ class Sqlite(Loader):
         Raises:
             FatalError: The database cannot be read.
         """
-        path = self.file(ctx)
-        copy = folder / path.name
-        folder.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            # A database in WAL mode that is closed is best opened for writing: that leaves no new files behind.
-            unfinished = any(map(_holds_something, (f"{path}-wal", f"{path}-journal")))
-            source = Database(path, create=False, read_only=unfinished)
-            target = Database(copy, create=True)
-            with closing(source), closing(target), source.told():
-                source.connection.backup(target.connection)
-                own = target.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '\\_etlctl\\_%' ESCAPE '\\'"
-                )
-                for (name,) in own.fetchall():
-                    target.execute(f"DROP TABLE {quoted(name)}")
+        copy = copied_database(self.file(ctx), folder)
         return self.model_copy(update={"path": str(copy.absolute()), "database": None, "connection_string": None})
 
     async def contents(self, ctx: WriteContext) -> Counter[str]:
@@ -287,62 +266,6 @@ class Sqlite(Loader):
             cursor = database.execute(f"SELECT * FROM {quoted(table.name)}")  # noqa: S608
             names = [column[0] for column in cursor.description]
             return Counter(_canonical(dict(zip(names, row, strict=True))) for row in cursor)
-
-
-class _SqliteWriter(Writer):
-    """Moves batches into the database on threads, one call at a time."""
-
-    keeps_tokens = True
-
-    def __init__(self, transfer: Transfer, ctx: WriteContext) -> None:
-        self._transfer = transfer
-        self._ctx = ctx
-        self._busy = threading.Lock()  # a canceled write goes on in its thread; abort must wait for its end
-
-    async def committed(self) -> CommitToken | None:
-        token = await self._call(self._transfer.committed)
-        return None if token is None else CommitToken(**asdict(token))
-
-    async def write(self, batch: Batch) -> Receipt:
-        refusals = await self._call(self._transfer.write, batch)
-        return Receipt(len(batch) - len(refusals), rejections(batch, refusals, self._ctx.step))
-
-    async def commit(self, token: CommitToken, *, now: bool = False) -> bool:  # noqa: ARG002
-        await self._call(self._transfer.commit, Token(**token.to_dict()))
-        return True
-
-    async def check(self) -> None:
-        await self._call(self._transfer.check, self._ask_guard, counted=self._ctx.guard.counts_matter)
-
-    async def finish(self) -> Published:
-        records = await self._call(self._transfer.finish, self._ask_guard, counted=self._ctx.guard.counts_matter)
-        return Published((self._transfer.place,), records)
-
-    def _ask_guard(self, before: int, after: int) -> None:
-        self._ctx.guard.check(before, after, self._transfer.place)
-
-    async def suspend(self) -> None:
-        await self._call(self._transfer.suspend)
-
-    async def abort(self) -> None:
-        await self._call(self._transfer.abort)
-
-    async def close(self) -> None:
-        await self._call(self._transfer.close)
-
-    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def alone() -> T:
-            with self._busy:
-                return function(*args, **kwargs)
-
-        return await self._ctx.run_cpu(alone)
-
-
-def _holds_something(journal: str) -> bool:
-    try:
-        return Path(journal).stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _file_name(location: str) -> str:

@@ -24,6 +24,13 @@ RunDate = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], help="The date the run is for (${run_date}).", show_default=False),
 ]
+Record = Annotated[
+    Path | None, typer.Option("--record", metavar="FILE", help="Keep every HTTP answer in this file, for --replay.")
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option("--replay", metavar="FILE", help="Answer HTTP requests from a recorded file; no network is used."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, only errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 

@@ -34,6 +34,8 @@ COMMANDS = {
     "runs": "runs:app",
     "dead-letters": "dead_letters:app",
     "checkpoints": "checkpoints:app",
+    "cursor": "cursor:app",
+    "backfill": "backfill:backfill",
     "components": "components:components",
     "schema": "schema:schema",
     "reference": "schema:reference",

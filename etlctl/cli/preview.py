@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AsJson, ContractPath, Params, RunDate, parse_params
+from etlctl.cli.arguments import AsJson, ContractPath, Params, Record, Replay, RunDate, parse_params
 
 if TYPE_CHECKING:
     from etlctl.orchestrator.tryout import Tried
@@ -21,6 +21,8 @@ def preview(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Records to show.")] = 10,
     sample: Annotated[int, typer.Option("--sample", min=1, help="Source records to read.")] = 1000,
     steps: Annotated[bool, typer.Option("--steps", help="Show each source record after every step.")] = False,
+    record: Record = None,
+    replay: Replay = None,
     json: AsJson = False,
 ) -> None:
     """Show the first records a run would load; nothing is written, the ledger included.
@@ -36,7 +38,8 @@ def preview(
 
         orchestrator = ETLOrchestrator(contract, params=parse_params(param), warn=output.warn)
         date = run_date.date() if run_date else None
-        tried = asyncio.run(orchestrator.follow(limit if steps else 0, sample=sample, run_date=date))
+        cassette = {"record": record, "replay": replay}
+        tried = asyncio.run(orchestrator.follow(limit if steps else 0, sample=sample, run_date=date, **cassette))
         if json:
             output.json_data(_as_json(tried, limit, steps=steps))
         else:

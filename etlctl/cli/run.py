@@ -10,7 +10,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AcceptChanges, AsJson, CheckpointDir, ContractPath, Params, Quiet, parse_params
+from etlctl.cli.arguments import (
+    AcceptChanges,
+    AsJson,
+    CheckpointDir,
+    ContractPath,
+    Params,
+    Quiet,
+    Record,
+    Replay,
+    parse_params,
+)
 
 _SAMPLE = 1000
 """Source records that --watch reads each time."""
@@ -95,6 +105,8 @@ def run(
     delay: Delay = 0.0,
     prove: Prove = False,
     watch: Watch = False,
+    record: Record = None,
+    replay: Replay = None,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -122,6 +134,8 @@ def run(
             "restart": restart,
             "accept_changes": accept_changes,
             "dry_run": dry_run,
+            "record": record,
+            "replay": replay,
         }
         if prove or watch:
             (_prove if prove else _watch)(contract, options, json=json)

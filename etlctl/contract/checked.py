@@ -9,6 +9,7 @@ from etlctl.contract.document import PathKey
 from etlctl.contract.layout import Layout, Part
 from etlctl.contract.sections import ContractSection, ExtractEnvelope, InputParam, LoadEnvelope, TransformEnvelope
 from etlctl.contract.variables import Resolved
+from etlctl.cursor import Increment
 from etlctl.diagnostics import Diagnostic
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.fields import FieldSet
@@ -43,6 +44,7 @@ class Checked:
 
     Of several destinations, ``wheres`` are their conditions, ``destinations`` the loaders that are known, by their
     place in the list, ``load_types`` their types and ``deliveries`` what each of them promises, by name.
+    ``increment`` is what an incremental run goes by.
     """
 
     layout: Layout
@@ -60,6 +62,7 @@ class Checked:
     steps: list[AuthoredStep] = field(default_factory=list)
     declared: dict[str, InputParam] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
+    increment: Increment | None = None
     resolved: dict[str, Resolved] = field(default_factory=dict)
     fields: FieldSet = field(default_factory=FieldSet)
     """The fields that come out of the steps, as far as that can be told."""

@@ -39,6 +39,8 @@ class Code(StrEnum):
     missing_parameter = "E403"
     unknown_parameter = "E404"
     parameter_type = "E405"
+    cursor_not_incremental = "E406"
+    cursor_without_first = "E407"
 
     unknown_field = "E501"
     dropped_field = "E502"
@@ -50,6 +52,8 @@ class Code(StrEnum):
 
     batch_step_in_streaming = "W601"
     literal_secret = "W602"  # noqa: S105
+    cursor_never_moves = "W603"
+    replaced_increment = "W604"
     late_mask = "W610"
     unkeyed_mask = "W611"
     parent_of_all_records = "W620"

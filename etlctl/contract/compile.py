@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,11 +22,13 @@ from etlctl.contract.document import PathKey
 from etlctl.contract.explanations import Place
 from etlctl.contract.fieldflow import check_fields
 from etlctl.contract.finish import finished
+from etlctl.contract.increment import IncrementOf, find_increment
 from etlctl.contract.inputs import declared_parameters, given_parameters, run_date, unknown_parameters
 from etlctl.contract.layout import TRANSFORM_SETTINGS, Layout, Part, read_layout, shown_path
 from etlctl.contract.model import Contract
 from etlctl.contract.model_keys import key_names
 from etlctl.contract.options import check_options
+from etlctl.contract.record_templates import record_templates
 from etlctl.contract.rules.registry import run_checks
 from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope, TransformEnvelope
 from etlctl.contract.steps import authored_steps
@@ -51,7 +53,8 @@ class Settings:
         params: Parameters given for the run.
         environ: Environment variables.
         overrides: Envelope keys of ``extract.yaml`` set from outside.
-        cursor: High-water mark of the last run.
+        cursor: What ``${cursor}`` says when nobody knows the cursor.
+        increment_of: Finds what an incremental run goes by.
         now: The instant ``${run_date}`` is taken from.
         offline: Only look: no user code is imported, required parameters may be missing.
     """
@@ -61,6 +64,7 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     overrides: Mapping[str, Any] = field(default_factory=dict)
     cursor: str | None = None
+    increment_of: IncrementOf | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     offline: bool = False
 
@@ -73,6 +77,7 @@ def load_contract(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     cursor: str | None = None,
+    increment_of: IncrementOf | None = None,
     now: datetime | None = None,
 ) -> Contract:
     """Compile a contract for a run; components of the workspace are imported.
@@ -83,7 +88,8 @@ def load_contract(
         params: Parameters of the run; text is converted to the declared type.
         environ: Environment variables; the process's own when left out.
         overrides: Envelope keys of ``extract.yaml`` to set, such as ``processing_mode``; None values are left out.
-        cursor: High-water mark of the last run, for ``${cursor}``.
+        cursor: What ``${cursor}`` says when nobody knows the cursor.
+        increment_of: Finds what an incremental run goes by; None: it reads from the beginning.
         now: The instant of the run; ``${run_date}`` is its date in UTC unless there is a parameter ``run_date``.
 
     Raises:
@@ -95,6 +101,7 @@ def load_contract(
         environ=dict(os.environ) if environ is None else environ,
         overrides={key: value for key, value in (overrides or {}).items() if value is not None},
         cursor=cursor,
+        increment_of=increment_of,
         now=now or datetime.now(UTC),
     )
     checked = examine(Path(path), settings)
@@ -166,6 +173,7 @@ class _Examiner:
     def run(self) -> None:
         self._contract_section()
         values = self._values()
+        find_increment(self.checked, values, self.settings.increment_of, self.settings.now)
         base_dir = str(self.checked.layout.base_dir)
         self.components = replace(self.components, fill=partial(self._filled, values), base_dir=base_dir)
         for section in ("extract", "load"):
@@ -211,6 +219,7 @@ class _Examiner:
             workspace=self.workspace,
             run_date=run_date(self.checked, settings.params) or settings.now.astimezone(UTC).date().isoformat(),
             cursor=settings.cursor,
+            cursor_end=settings.cursor,
             offline=settings.offline,
         )
         checked.declared = values.declared = declared_parameters(checked, values)
@@ -220,13 +229,17 @@ class _Examiner:
 
     def _resolve(self, section: str, part: Part, values: Values) -> None:
         data = {key: value for key, value in part.data.items() if key != "input_params"}
-        self.checked.resolved[section] = self._filled(values, part, (), data)
+        catalog, import_code = self.components.catalog, self.components.import_code
+        templates = record_templates(catalog, data, import_code=import_code) if section == "load" else None
+        self.checked.resolved[section] = self._filled(values, part, (), data, templates)
 
-    def _filled(self, values: Values, part: Part, path: PathKey, value: Any) -> Resolved:
+    def _filled(
+        self, values: Values, part: Part, path: PathKey, value: Any, templates: Callable[[PathKey], bool] | None = None
+    ) -> Resolved:
         def report(code: Code, where: PathKey, place: tuple[int, int], message: str, help_: str | None) -> None:
             self.checked.report(code.at(part.file, part.inside(where, *place), message, help=help_))
 
-        resolved = Resolver(values, report, part.is_plain).resolve(value, path)
+        resolved = Resolver(values, report, part.is_plain, templates or (lambda _path: False)).resolve(value, path)
         if path:  # so that what it found to be secret is known to be
             self.checked.resolved[".".join(map(str, path))] = resolved
         return resolved

@@ -249,9 +249,24 @@ def _refused(path: PathKey, details: ErrorDetails, place: Place) -> Diagnostic:
     return Code.refused_options.at(place.part.file, span, text, help=getattr(error, "help", None))
 
 
+def _wrong_tag(path: PathKey, details: ErrorDetails, place: Place) -> Diagnostic:
+    """Explain a mapping whose ``type`` says none of the things it can be, or says nothing."""
+    context = details.get("ctx", {})
+    key = str(context["discriminator"]).strip("'")
+    if details["type"] == "union_tag_not_found":
+        return Code.missing_key.at(place.part.file, _parent_span(place, path), f"'{_dotted(path)}' needs {key!r}")
+    choices = [choice.strip(" '") for choice in str(context["expected_tags"]).split(",")]
+    near = closest(str(context["tag"]), choices)
+    message = f"'{_dotted((*path, key))}' must be one of {', '.join(choices)}, not {shown_value(context['tag'])}"
+    help_ = f"did you mean {near!r}?" if near else None
+    return Code.invalid_value.at(place.part.file, _value_span(place, (*path, key)), message, help=help_)
+
+
 def _invalid(path: PathKey, details: ErrorDetails, place: Place) -> Diagnostic:
     context = details.get("ctx", {})
     help_ = None
+    if details["type"].startswith("union_tag_"):
+        return _wrong_tag(path, details, place)
     if details["type"] in {"literal_error", "enum"}:
         choices = [choice.strip(" '") for choice in str(context["expected"]).replace(" or ", ", ").split(",")]
         near = closest(str(details["input"]), choices)

@@ -28,6 +28,7 @@ _ADD_NOTHING = frozenset({"convert", "dedupe", "drop", "filter", "select"})
 def check_fields(checked: Checked) -> None:
     """Report every field that certainly does not exist where it is used."""
     known = _source_fields(checked)
+    _check_cursor(checked, known)
     part = checked.part("transform")
     if checked.unreadable("transform"):
         known = FieldSet()
@@ -46,6 +47,16 @@ def check_fields(checked: Checked) -> None:
     check_rules(checked, loaded)
     _check_destinations(checked, loaded)
     _check_run_checks(checked, known)
+
+
+def _check_cursor(checked: Checked, known: FieldSet) -> None:
+    """Report a cursor field that the source does not have."""
+    part, incremental = checked.part("extract"), checked.envelope.incremental
+    if part is not None and incremental is not None and not known.has(incremental.cursor_field):
+        name = incremental.cursor_field
+        message = f"incremental reads by field {name!r}, but no record of the source has it"
+        span, help_ = part.value_span(("incremental", "cursor_field")), _suggestion(name, tuple(known.types))
+        checked.report(Code.unknown_field.at(part.file, span, message, help=help_))
 
 
 def _check_destinations(checked: Checked, loaded: FieldSet) -> None:

@@ -48,6 +48,7 @@ def finished(checked: Checked, path: Path) -> Contract:
         secrets=_secrets(checked),
         part_hashes=_hashes(checked),
         warnings=tuple(found for found in checked.diagnostics if found.severity is Severity.warning),
+        increment=checked.increment,
     )
 
 
@@ -61,6 +62,14 @@ def stream_name(name: str, params: Mapping[str, Any]) -> str:
 
 def _steps(checked: Checked) -> tuple[Step, ...]:
     steps = [Step(step.name, step.operation) for step in checked.steps if step.operation is not None]
+    incremental = checked.envelope.incremental
+    if incremental is not None:
+        from etlctl.sdk.incremental import STEP as INCREMENTAL  # noqa: PLC0415
+        from etlctl.sdk.incremental import Incremental  # noqa: PLC0415
+
+        kind, name = incremental.kind, incremental.cursor_field
+        first = Incremental(cursor_field=name, value_type=kind, on_missing=incremental.on_missing)
+        steps.insert(0, Step(INCREMENTAL, first))
     schema, checks = checked.section.record_schema, checked.section.checks
     if schema is not None:
         from etlctl.contract.record_check import named_checks  # noqa: PLC0415 - only contracts with one pay for it

@@ -9,6 +9,7 @@ from typing import Any
 
 from etlctl.contract.data_rules import RecordSchema, RunChecks
 from etlctl.contract.sections import ExtractEnvelope, LoadEnvelope, TransformEnvelope
+from etlctl.cursor import Increment
 from etlctl.diagnostics import Diagnostic
 from etlctl.frozen import frozen
 from etlctl.sdk.extractor import Extractor
@@ -53,6 +54,7 @@ class Contract:
         part_hashes: SHA-256 of each section's content.
         stream: Contract and parameter set.
         warnings: What ``validate`` would warn about.
+        increment: What an incremental run goes by; None: everything is read.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Contract:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     part_hashes: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    increment: Increment | None = None
 
     @property
     def fields(self) -> Mapping[str, DeclaredField]:

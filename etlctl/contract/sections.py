@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from etlctl.contract.data_rules import RecordSchema, RunChecks
+from etlctl.contract.incremental_section import IncrementalSection
 from etlctl.contract.section import Section as Section  # noqa: PLC0414 - the base of all of them, offered here
 from etlctl.run import ProcessingMode
 
@@ -63,6 +64,8 @@ class ExtractEnvelope(Section):
     """What happens when something fails on the way."""
     max_records: int | None = Field(default=None, ge=0)
     """Stop after so many source records."""
+    incremental: IncrementalSection | None = None
+    """Read what is new since the run before; when left out each run reads everything."""
 
 
 class TransformEnvelope(Section):

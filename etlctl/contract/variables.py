@@ -10,9 +10,10 @@ from typing import Any
 
 from etlctl.contract.codes import Code
 from etlctl.contract.credentials import is_credential_name, secret_forms, url_password
+from etlctl.contract.record_templates import rest_of
 from etlctl.contract.sections import InputParam
 from etlctl.contract.suggest import did_you_mean
-from etlctl.expression import Reference, TemplateError, parse_template
+from etlctl.expression import Reference, Template, TemplateError, parse_template
 
 PathKey = tuple[str | int, ...]
 Report = Callable[[Code, PathKey, tuple[int, int], str, str | None], None]
@@ -31,7 +32,9 @@ class Values:
         environ: Environment variables.
         workspace: Folder whose ``.etlctl/secrets`` holds secrets.
         run_date: Today, as YYYY-MM-DD in UTC.
-        cursor: High-water mark of the last run, when there is one.
+        cursor: Where an incremental run begins to read, when there is such a place.
+        cursor_end: Where it ends.
+        incremental: The contract is incremental.
         offline: Nothing runs (``validate``): parameters and the cursor may be without a value.
     """
 
@@ -41,6 +44,8 @@ class Values:
     workspace: Path
     run_date: str
     cursor: str | None = None
+    cursor_end: str | None = None
+    incremental: bool = False
     offline: bool = False
     referenced: set[str] = field(default_factory=set)
 
@@ -85,9 +90,17 @@ class Resolver:
         values: Where values come from.
         report: Called with code, path, range of characters in the value, message and help.
         is_plain: Tells whether the value at a path is written without quotes.
+        is_template: Tells whether a bare ``${name}`` at a path is a field of the record, and not for us.
     """
 
-    def __init__(self, values: Values, report: Report, is_plain: Callable[[PathKey], bool]) -> None:
+    def __init__(
+        self,
+        values: Values,
+        report: Report,
+        is_plain: Callable[[PathKey], bool],
+        is_template: Callable[[PathKey], bool] = lambda _path: False,
+    ) -> None:
+        self._is_template = is_template
         self._values = values
         self._report = report
         self._is_plain = is_plain
@@ -116,13 +129,17 @@ class Resolver:
             self._report(Code.variable_syntax, path, (error.offset, end), error.message, _FORMS)
             self._out.deferred.add(path)
             return text
-        out = [part if isinstance(part, str) else self._value(part, path) for part in parts]
-        if None in out:
+        if self._is_template(path):
+            made = rest_of(text, Template(parts), lambda reference: self._value(reference, path))
+        else:
+            out = [part if isinstance(part, str) else self._value(part, path) for part in parts]
+            made = None if None in out else "".join(part for part in out if part is not None)
+        if made is None:
             self._out.deferred.add(path)
             return text
-        if len(parts) == 1 and isinstance(parts[0], Reference) and self._is_plain(path):
+        if len(parts) == 1 and isinstance(parts[0], Reference) and self._is_plain(path) and made != text:
             self._out.rereadable.add(path)
-        return "".join(part for part in out if part is not None)
+        return made
 
     def _value(self, reference: Reference, path: PathKey) -> str | None:
         value = self._look_up(reference, path)
@@ -132,7 +149,7 @@ class Resolver:
             return reference.default
         if not self._may_wait(reference):
             message, help_ = self._unset(reference)
-            self._report(Code.unset_variable, path, (reference.start, reference.end), message, help_)
+            self._report(self._code(reference), path, (reference.start, reference.end), message, help_)
         return None
 
     def _look_up(self, reference: Reference, path: PathKey) -> str | None:
@@ -143,8 +160,8 @@ class Resolver:
                 return _as_text(values.given[name])
         if scope is None and name == "run_date":
             return values.run_date
-        if scope is None and name == "cursor":
-            return values.cursor
+        if _is_cursor(reference):
+            return values.cursor if name == "cursor" else values.cursor_end
         if scope == "secret":
             secret = values.read_secret(name)
             self._out.secrets += secret_forms(secret) if secret else ()
@@ -165,7 +182,14 @@ class Resolver:
         if not self._values.offline or reference.scope in {"env", "secret"}:
             return False
         declared = self._values.declared.get(reference.name)
-        return (declared is not None and declared.required) or _is_cursor(reference)
+        return (declared is not None and declared.required) or (
+            _is_cursor(reference) and self._values.incremental and self._values.cursor is not None
+        )
+
+    def _code(self, reference: Reference) -> Code:
+        if not _is_cursor(reference):
+            return Code.unset_variable
+        return Code.cursor_without_first if self._values.incremental else Code.cursor_not_incremental
 
     def _unset(self, reference: Reference) -> tuple[str, str | None]:
         """Return message and help for a reference without a value."""
@@ -178,7 +202,7 @@ class Resolver:
             help_ = f"set ETLCTL_SECRET_{name}, or put it into .etlctl/secrets/{name}"
             return f"secret {name!r} is not set", help_
         if _is_cursor(reference):
-            return "${cursor} has no value: no earlier run left one", f"give a first value: {default}"
+            return _unset_cursor(name, default, incremental=values.incremental)
         near = did_you_mean(name, values.declared, kind="parameters") if name not in values.declared else None
         if scope == "param" or name in values.declared:
             return f"parameter {name!r} has no value", near or f"give -p {name}=…, or a default: {default}"
@@ -189,7 +213,18 @@ class Resolver:
 
 
 def _is_cursor(reference: Reference) -> bool:
-    return reference.scope is None and reference.name == "cursor"
+    return reference.scope is None and reference.name in {"cursor", "cursor_end"}
+
+
+def _unset_cursor(name: str, default: str, *, incremental: bool) -> tuple[str, str]:
+    """Return message and help for a cursor without a value."""
+    if not incremental:
+        help_ = "say which field tells what is new: incremental: {cursor_field: updated_at, initial: …}"
+        return f"${{{name}}} has no value: the contract is not incremental", help_
+    if name == "cursor_end":
+        return "${cursor_end} has no value: incremental has no end", f"set end, or write a default: {default}"
+    help_ = f"set initial in incremental, or write a default: {default}"
+    return "${cursor} has no value for the first run: there is no cursor yet, and no initial value", help_
 
 
 def is_credential_path(path: PathKey) -> bool:

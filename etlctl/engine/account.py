@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from etlctl.engine.cutter import Cut
+from etlctl.engine.incremental import KEY, Reached
 from etlctl.engine.options import BudgetLike
 from etlctl.engine.shares import Dealt, PublishedEach
 from etlctl.engine.violations import Violations
@@ -37,6 +38,8 @@ class Account:
         destinations: The account of each of several destinations.
         violations: Rules that records broke without being refused.
         checks: How the checks of the whole run went.
+        reached: How far an incremental run is; None: the run is not incremental.
+        half_sent: A batch that is not done may have been sent in part.
     """
 
     steps: list[StepCounts]
@@ -50,6 +53,8 @@ class Account:
     destinations: list[StepCounts] = field(default_factory=list)
     violations: Violations = field(default_factory=Violations)
     checks: list[CheckResult] = field(default_factory=list)
+    reached: Reached | None = None
+    half_sent: bool = False
 
     def add(self, cut: Cut, loaded: int, refused: int, *, dry: bool, dealt: Dealt | None = None) -> None:
         """Add a batch.
@@ -82,6 +87,8 @@ class Account:
         self.counts.add(replace(counts, loaded=0) if dry else counts)
         self.batches += 1
         self.violations.update(cut.violations)
+        if self.reached is not None:
+            self.reached.add(cut.advances)
         unreadable = cut.counts.rejected - sum(step.rejected for step in cut.steps)
         self.extract.records_in += counts.extracted
         self.extract.records_out += counts.extracted - unreadable
@@ -123,6 +130,7 @@ class Account:
             "failed_batches": self.failed_batches,
             "violations": self.violations.to_list(),
             **({"destinations": [step.to_dict() for step in self.destinations]} if self.destinations else {}),
+            **({KEY: self.reached.to_dict()} if self.reached is not None else {}),
         }
 
     def restore(self, values: Mapping[str, Any]) -> None:
@@ -131,6 +139,8 @@ class Account:
         Args:
             values: As of ``to_dict``; empty for the beginning.
         """
+        if self.reached is not None:
+            self.reached.restore(values.get(KEY, {}))
         self.counts = Counts(**values.get("counts", {}))
         self.batches, self.failed_batches = values.get("batches", 0), values.get("failed_batches", 0)
         self.violations = Violations.of(values.get("violations", ()))

@@ -159,7 +159,7 @@ class _Group:
         """Other processes may run these steps: each record by itself."""
         if self.elsewhere is None or self.whole:
             return False
-        return not any(step.operation.remembers for step in self.steps)
+        return not any(step.operation.remembers or step.operation.stays for step in self.steps)
 
     def first(self, count: int) -> _Group:
         """The first steps of the group."""
@@ -196,7 +196,7 @@ def _group_end(steps: Sequence[StepLike], start: int, *, as_frame: bool, apart: 
         operation = steps[end].operation
         if operation.scope is Scope.batch:
             break
-        if apart and not as_frame and operation.remembers is not first.remembers:
+        if apart and not as_frame and (operation.remembers, operation.stays) != (first.remembers, first.stays):
             break
         if as_frame:
             if (operation.frame_reason() is None) is not has_frame or isinstance(operation, Screening):

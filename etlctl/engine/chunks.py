@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from etlctl.batch import Batch, Position, Record, Rejection, frame_to_rows
 from etlctl.engine.applied import Applied, EncodedSlice, Tally
+from etlctl.engine.incremental import Advance, advance
 from etlctl.quality import Violation
 from etlctl.run import StepCounts
+from etlctl.sdk.marks import Marks
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,6 +26,7 @@ class AppliedChunk:
     source: Batch
     applied: Applied
     start: Position
+    marks: Marks | None = None
 
     @property
     def size(self) -> int:
@@ -139,6 +142,11 @@ class ChunkView:
                 first = next(one for one in tally.warned[start:end] if (one.rule, one.field) == (rule, field))
                 location = _storable(locate(first.index)) if locate else None
                 yield Violation(rule, field, number, _storable(first.message), location)
+
+    def advance(self, low: int, high: int) -> list[Advance]:
+        """Return how far readable records ``low`` up to ``high`` bring the cursor of an incremental run."""
+        marks = self._chunk.marks
+        return [] if marks is None else [advance(marks, low, high, self._raw)]
 
     def _source_ordinal(self, readable: int) -> int:
         return readable + bisect_right(self._before_bad, readable)

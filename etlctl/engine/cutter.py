@@ -15,6 +15,7 @@ from etlctl.batch import Batch, Encoded, Position, Record, Rejection, frame_to_r
 from etlctl.engine.applied import EncodedSlice
 from etlctl.engine.apply import SLICE
 from etlctl.engine.chunks import AppliedChunk, ChunkView
+from etlctl.engine.incremental import Advance
 from etlctl.engine.memory import size_of
 from etlctl.engine.violations import Violations
 from etlctl.frozen import frozen
@@ -37,6 +38,7 @@ class Cut:
         refused: Records the writer's encoder refused, raw record included.
         origins: Where the records came from, for those that the destination may yet refuse.
         violations: Rules that records broke without being refused.
+        advances: How far its records bring the cursor of an incremental run.
     """
 
     batch: Batch
@@ -46,6 +48,7 @@ class Cut:
     refused: list[Rejection]
     origins: list[Origin]
     violations: Violations = field(default_factory=Violations)
+    advances: list[Advance] = field(default_factory=list)
 
     def from_source(self, rejection: Rejection) -> Rejection:
         """Return a rejection of a batch's record with its source record, ordinal and location."""
@@ -93,6 +96,7 @@ class _Pending:
     refused: list[Rejection] = field(default_factory=list)
     position: Position = field(default_factory=dict)
     violations: Violations = field(default_factory=Violations)
+    advances: list[Advance] = field(default_factory=list)
 
 
 class Cutter:
@@ -191,6 +195,7 @@ class Cutter:
         pending.rejections += view.rejections(start, end, offset)
         view.count_steps(pending.steps, low, high)
         pending.violations.update(view.violations(low, high))
+        pending.advances += view.advance(low, high)
         pending.extracted += end - start
 
     def _part(self, view: ChunkView, origin: Origin, first: int, last: int) -> _Part:
@@ -225,7 +230,14 @@ class Cutter:
         batch = self._joined(pending)
         batch.position, batch.seq, batch.locate = pending.position, seq, _locator(pending.origins)
         return Cut(
-            batch, counts, pending.steps, pending.rejections, pending.refused, pending.origins, pending.violations
+            batch,
+            counts,
+            pending.steps,
+            pending.rejections,
+            pending.refused,
+            pending.origins,
+            pending.violations,
+            pending.advances,
         )
 
     def _joined(self, pending: _Pending) -> Batch:

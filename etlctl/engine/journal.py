@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from etlctl.cursor import CursorMove
 from etlctl.engine.account import Account
 from etlctl.engine.options import Claim, RunLedger
 from etlctl.errors import EtlctlError, StateError
@@ -15,6 +16,9 @@ from etlctl.faults import fault
 from etlctl.quality import Drift, PastRun
 from etlctl.run import DeadLetter, RunResult, StepAttempt
 from etlctl.sdk.loader import CommitToken
+
+if TYPE_CHECKING:
+    from etlctl.sdk.outbox import Outbox
 
 LedgerOpener = Callable[[], RunLedger]
 """Opens the ledger; called on a thread."""
@@ -87,6 +91,11 @@ class Journal:
         raised: int | None = await self._call("raise_fence", at_least)
         return at_least if raised is None else raised
 
+    async def outbox(self) -> Outbox | None:
+        """Return what keeps requests before they are sent; None without a ledger."""
+        found: Outbox | None = await self._call("outbox")
+        return found
+
     async def keep(self, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters durably."""
         if letters:
@@ -130,8 +139,16 @@ class Journal:
         claim = await self.claim()
         await self._call("progress", claim.run_id, account.counts, account.batches)
 
-    async def finish(self, result: RunResult) -> None:
+    async def move_cursor(self, moved: CursorMove) -> None:
+        """Move the cursor of the stream while the run goes on."""
+        await self._call("move_cursor", moved)
+
+    async def finish(self, result: RunResult, moved: CursorMove | None = None) -> None:
         """Record how the run ended; when the ledger is why it failed, that error is in the result already.
+
+        Args:
+            result: How it ended.
+            moved: Where an incremental run moves the cursor of its stream.
 
         Raises:
             StateError: The ledger could not record a run that went well.
@@ -139,7 +156,7 @@ class Journal:
         fault("ledger.finish")
         try:
             await self.keep_drift()
-            await self._call("finish_run", result)
+            await self._call("finish_run", result, *(() if moved is None else (moved,)))
         except EtlctlError:
             if result.success:
                 raise

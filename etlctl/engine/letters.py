@@ -24,7 +24,7 @@ class LetterMaker:
         self._run_id = run_id
         self._contract = contract
         self._stream = stream
-        self._conceal = conceal
+        self.conceal = conceal
 
     def letters(self, seq: int, rejections: Sequence[Rejection], parts: dict[int, int]) -> list[DeadLetter]:
         """Return the letters of rejections of a batch.
@@ -35,7 +35,7 @@ class LetterMaker:
             parts: Counts those of each source record over all stages of the batch; changed.
         """
         made = []
-        for rejection in map(self._conceal, rejections) if self._conceal is not None else rejections:
+        for rejection in map(self.conceal, rejections) if self.conceal is not None else rejections:
             part = parts.get(rejection.index, 0)
             parts[rejection.index] = part + 1
             made.append(self._letter(seq, part, rejection))

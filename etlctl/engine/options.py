@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from etlctl.batch import Batch, Position
 from etlctl.checkpoint import Checkpoint
+from etlctl.cursor import CursorMove, Increment
 from etlctl.engine.applied import Applied
 from etlctl.engine.apply import StepLike
 from etlctl.frozen import frozen
@@ -19,6 +20,9 @@ from etlctl.sdk.context import StepContext
 from etlctl.sdk.extractor import Extractor
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
 from etlctl.sdk.loader import CommitToken, Loader
+
+if TYPE_CHECKING:
+    from etlctl.sdk.outbox import Outbox
 
 
 class BudgetLike(Protocol):
@@ -136,11 +140,22 @@ class RunLedger(Protocol):
     def add_drift(self, found: Sequence[Drift]) -> None:
         """Record what differs between the records and the destination; a repeat overwrites."""
 
+    def outbox(self) -> Outbox | None:
+        """Return what keeps requests before they are sent; None: nothing is kept."""
+
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Record how far the run is."""
 
-    def finish_run(self, result: RunResult) -> None:
-        """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done."""
+    def finish_run(self, result: RunResult, moved: CursorMove | None = None) -> None:
+        """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done.
+
+        Args:
+            result: How it ended.
+            moved: Where it moves the cursor of its stream, in the same transaction.
+        """
+
+    def move_cursor(self, moved: CursorMove) -> None:
+        """Move the cursor while the run goes on: what is committed can be seen, and the rows are in order."""
 
 
 class BatchSink(Protocol):
@@ -172,11 +187,13 @@ class ContractReference:
         path: Its folder or file.
         params: Values of its parameters.
         hashes: SHA-256 of each section's content, to see that it still is the same.
+        increment: What an incremental run goes by: ``${cursor}`` in it says the same everywhere.
     """
 
     path: Path
     params: Mapping[str, Any]
     hashes: Mapping[str, str]
+    increment: Increment | None = None
 
 
 @frozen(kw_only=True)
@@ -226,6 +243,9 @@ class RunSettings:
         workers: Processes that run the row steps; 1: the run's own.
         reference: What workers compile the contract from; None: there can be no workers.
         environ: Environment variables for components; None is the process's own.
+        increment: What an incremental run goes by; None: everything is read.
+        cassette: File of recorded HTTP answers, if there is one.
+        cassette_mode: Whether it is recorded or answers.
     """
 
     run_id: str
@@ -251,3 +271,6 @@ class RunSettings:
     workers: int = 1
     reference: ContractReference | None = None
     environ: Mapping[str, str] | None = field(default=None)
+    increment: Increment | None = None
+    cassette: Path | None = None
+    cassette_mode: Literal["record", "replay"] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from etlctl.engine.chunks import AppliedChunk
 from etlctl.engine.concealing import concealment
 from etlctl.engine.concluding import conclude
 from etlctl.engine.cutter import Cut, Cutter
+from etlctl.engine.incremental import Reached, scanning
 from etlctl.engine.letters import LetterMaker
 from etlctl.engine.memory import size_of
 from etlctl.engine.options import RunPlan, RunSettings
@@ -40,6 +42,7 @@ from etlctl.sdk.operation import Operation, Scope
 
 if TYPE_CHECKING:
     from etlctl.engine.workers import Workers
+    from etlctl.sdk.incremental import Scan
 
 EVERYTHING = 1 << 62
 """A batch size that no data set reaches."""
@@ -76,7 +79,9 @@ class Pipeline:
         self._in_hand, self._idle = 0, asyncio.Event()
         self._preparing: asyncio.Task[None] | None = None
         self._workers: Workers | None = None
-        self.account = Account([StepCounts(step.name) for step in plan.steps])
+        self._scan: Scan | None = None
+        reached = Reached(settings.increment) if settings.increment is not None else None
+        self.account = Account([StepCounts(step.name) for step in plan.steps], reached=reached)
 
     async def run(self) -> Account:
         """Run to the end and publish; on any failure nothing more is published and the first error is raised.
@@ -177,14 +182,17 @@ class Pipeline:
         began = time.perf_counter()
         ctx = replace(ctx, defers=self._may_defer)
         source = read_chunks(self._plan.extractor, ctx, position, limit, retrying=self._services.retrying)
-        async for start, chunk in source:
-            self.account.extract.seconds += time.perf_counter() - began
-            fault("read.chunk")
-            self._hold(1)
-            await chunks.send((start, chunk))
-            del chunk
-            await self._services.memory.room(self._idle)
-            began = time.perf_counter()
+        async with aclosing(source):
+            async for start, chunk in source:
+                self.account.extract.seconds += time.perf_counter() - began
+                fault("read.chunk")
+                self._hold(1)
+                await chunks.send((start, chunk))
+                del chunk
+                await self._services.memory.room(self._idle)
+                if self._scan is not None and self._scan.over:
+                    break  # the rows are in order, and the window lies behind
+                began = time.perf_counter()
         await chunks.close()
 
     @property
@@ -210,6 +218,8 @@ class Pipeline:
         names = [step.name for step in self._plan.steps]
         redo = beginning.redo
         cutter = Cutter(names, self._settings.batch_size, encoder, done=beginning.seq, replay=replay, redo=redo)
+        reached = None if beginning.replayed else self.account.reached
+        self._scan = scanning(self._steps, self._settings.increment, reached)
         contexts = await self._ready_steps()
         before = Cutter([], self._unit_size(), replay=replay, redo=redo) if self._whole else None
         memory = self._services.memory
@@ -263,6 +273,8 @@ class Pipeline:
             applied = await apply()
         else:
             applied = await self._services.retrying.call(apply, step="transform")
+        if self._scan is not None:
+            applied.marks = self._scan.take()
         if unit[1].deferred is not None and not applied.size:
             return  # blank lines, as it turned out
         made = await asyncio.to_thread(self._cut, cutter, applied)
@@ -279,15 +291,22 @@ class Pipeline:
     ) -> AppliedChunk:
         start, chunk = unit
         ended = self._services.ended.is_set
+        self._rewind()
         spans = cutter.spans(len(chunk)) if chunk.deferred is not None and self._workers is None else None
         if spans is not None:
             encoder = cutter.encoder
             applied = apply_straight(self._steps, chunk, contexts, spans, encoder=encoder, stopped=ended)
             if applied is not None:
                 return AppliedChunk(chunk, applied, start)
+            self._rewind()
         chunk = chunk.settled()
         run = self._settings.apply or partial(apply_steps, elsewhere=self._workers)
         return AppliedChunk(chunk, run(self._steps, chunk, contexts, stopped=ended), start)
+
+    def _rewind(self) -> None:
+        """Let the incremental step forget a chunk that it is shown again."""
+        if self._scan is not None:
+            self._scan.rewind()
 
     def _cut(self, cutter: Cutter, chunk: AppliedChunk) -> list[Cut]:
         cuts = list(cutter.feed(chunk))

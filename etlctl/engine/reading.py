@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
 from etlctl.batch import Batch, Position
@@ -20,7 +20,7 @@ async def read_chunks(
     max_records: int | None,
     *,
     retrying: Retrying | None = None,
-) -> AsyncIterator[tuple[Position, Batch]]:
+) -> AsyncGenerator[tuple[Position, Batch], None]:
     """Yield chunks with the position each one begins at; after a failure that may pass, go on where it was.
 
     Args:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etlctl.batch import Position
 from etlctl.checkpoint import Checkpoint
 from etlctl.engine.attribution import attributed
 from etlctl.engine.fanout import Fanout, opened
 from etlctl.engine.journal import Journal
+from etlctl.engine.letters import LetterMaker
 from etlctl.engine.options import Claim, RunPlan, RunSettings
 from etlctl.engine.routing import Router
 from etlctl.engine.taking_up import half_done, left_elsewhere, refuse_left
@@ -26,6 +27,9 @@ from etlctl.sdk.context import ReadContext, WriteContext
 from etlctl.sdk.destinations import Destinations
 from etlctl.sdk.loader import CommitToken, Writer
 from etlctl.sdk.operation import Scope
+
+if TYPE_CHECKING:
+    from etlctl.sdk.outbox import Outbox
 
 
 @frozen
@@ -72,6 +76,7 @@ class Opening:
         self._journal = journal
         self._ctx = ctx
         self._writer: Writer | None = None
+        self._outbox: Outbox | None = None
 
     async def begin(self) -> Beginning:
         """Open the destination.
@@ -86,6 +91,8 @@ class Opening:
             return Beginning(None, position=settings.position, router=self._router())
         # Only a run that the ledger knows can be resumed, whatever is wrong with its source.
         claim = await self._journal.claim()
+        if self._plan.loader.keeps_requests:
+            self._outbox = await self._journal.outbox()
         await asyncio.to_thread(self._refuse_own_source)
         if claim.checkpoint is not None and self._is_refused(claim) and not _may_be_first(claim, claim.checkpoint):
             raise _edited(claim, claim.checkpoint.id)
@@ -107,6 +114,8 @@ class Opening:
         if claim.checkpoint is None:
             self._refuse_half_done(token)
             return Beginning(writer, claim.fence, position=self._settings.position)
+        if writer.pledges:
+            token = await self._completed(claim, claim.checkpoint, writer, token)
         return await self._resumed(claim, claim.checkpoint, writer, token)
 
     async def _resumed(
@@ -131,6 +140,20 @@ class Opening:
         await self._journal.clear(ours.seq)
         replayed = bool(ours.seq) and any(step.operation.remembers for step in self._plan.steps)
         return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed, redo=redo)
+
+    async def _completed(
+        self, claim: Claim, checkpoint: Checkpoint, writer: Writer, token: CommitToken | None
+    ) -> CommitToken | None:
+        """Send what is left of the batch that the attempt before had begun to send, if there is one."""
+        from etlctl.engine.half_sent import complete, is_half_sent  # noqa: PLC0415 - few destinations need it
+
+        if not is_half_sent(writer):
+            return token
+        if claim.edited and not self._settings.accept_changes:
+            raise _edited(claim, checkpoint.id)
+        before = token or CommitToken(self._ctx.stream, claim.run_id, 0, claim.fence, None)
+        letters = LetterMaker(claim.run_id, self._plan.name, self._plan.stream)
+        return await complete(writer, replace(before, fence=claim.fence), self._journal, letters)
 
     def _is_refused(self, claim: Claim) -> bool:
         """Tell whether a run whose contract was edited is to go on by the old one or not at all."""
@@ -215,6 +238,7 @@ class Opening:
             fields=self._plan.fields,
             guard=self._plan.guard,
             drift=self._journal.note_drift,
+            outbox=self._outbox,
         )
         return replace(ctx, run_id=claim.run_id)
 

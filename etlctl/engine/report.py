@@ -145,7 +145,7 @@ def what_next(result: RunResult) -> str | None:
 
 def _fell_at_first(result: RunResult) -> bool:
     """Tell whether a run failed before its first batch: there is nothing to carry on with, and nothing to undo."""
-    return not result.success and result.attempt == 1 and not result.batches
+    return not result.success and result.attempt == 1 and not result.batches and not result.half_sent
 
 
 def step_table(steps: Sequence[StepCounts]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from etlctl.clock import Clock
 from etlctl.engine.options import Recovery
-from etlctl.errors import ComponentError, EtlctlError, RetryableError, UnexpectedError
+from etlctl.errors import ComponentError, EtlctlError, GaveUp, RetryableError, UnexpectedError
 from etlctl.run import StepAttempt
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Retrying:
                 return await work()
             except Exception as error:
                 tries += 1
-                if not self.may_help(error) or tries > self._most:
+                if not self.may_help(error) or tries > self._most(error):
                     if tries > 1 and isinstance(error, ComponentError):
                         error.message += f"; gave up after {tries} tries"
                     raise
@@ -93,10 +93,12 @@ class Retrying:
         asked = self._recovery.max_retries is not None
         return asked and not isinstance(raised, EtlctlError | OSError)
 
-    @property
-    def _most(self) -> int:
+    def _most(self, error: Exception) -> int:
         most = self._recovery.max_retries
-        return DEFAULT_RETRIES if most is None else most
+        if most is not None:
+            return most
+        # Attempts that the component has made already are not multiplied unless asked for.
+        return 0 if isinstance(error, GaveUp) else DEFAULT_RETRIES
 
     async def _wait(self, error: Exception, tries: int, step: str) -> None:
         recovery = self._recovery

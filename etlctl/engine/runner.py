@@ -11,6 +11,7 @@ from dataclasses import field, replace
 from datetime import datetime
 
 from etlctl.clock import Clock, SystemClock
+from etlctl.cursor import CursorMove
 from etlctl.engine.account import Account
 from etlctl.engine.journal import Journal, LedgerOpener
 from etlctl.engine.memory import MemoryBudget
@@ -86,13 +87,32 @@ async def execute(plan: RunPlan, settings: RunSettings, around: Surroundings) ->
     result = await _outcome(pipeline, base, settings, around, journal)
     peak = services.progress.peak_memory_mb
     result = replace(result, peak_memory_mb=peak, checkpoint_id=result.checkpoint_id if journal.recorded else None)
-    await journal.finish(result)
+    await journal.finish(result, _moved(pipeline.account, settings, around) if result.success else None)
     if result.success:
         try:
             await pipeline.close()
         except Exception as error:  # noqa: BLE001 - everything is published and recorded
             around.warn(f"the destination was not released cleanly: {type(error).__name__}: {error}")
     return result
+
+
+def _moved(account: Account, settings: RunSettings, around: Surroundings) -> CursorMove | None:
+    """Return where a run that went well moves the cursor of its stream, and warn of what keeps it from doing so."""
+    reached = account.reached
+    if reached is None:
+        return None
+    for warning in reached.warnings():
+        around.warn(warning)
+    window, limit = reached.increment.window, settings.max_records
+    if settings.dry_run:
+        return None
+    if limit is not None and account.counts.extracted >= limit and window.row_order != "asc":
+        around.warn(
+            f"max_records ended the run after {limit:,} records, which may not be the first ones by {window.field}: "
+            "the cursor does not move; with row_order: asc (a source that sorts by it) it would"
+        )
+        return None
+    return reached.move()
 
 
 def _taken_up(claim: Claim, settings: RunSettings, base: RunResult) -> tuple[RunSettings, RunResult]:
@@ -161,6 +181,9 @@ def _read_context(
         batch_size=settings.batch_size,
         chunk_bytes=chunk_bytes,
         conceals=any(isinstance(step.operation, Concealing) for step in plan.steps),
+        cassette=settings.cassette,
+        cassette_mode=settings.cassette_mode,
+        window=settings.increment.window if settings.increment is not None else None,
     )
 
 
@@ -179,6 +202,7 @@ def _ended(base: RunResult, account: Account, around: Surroundings, *, status: R
         by_destination=account.by_destination(),
         violations=tuple(account.violations),
         checks=tuple(account.checks),
+        half_sent=account.half_sent,
     )
 
 

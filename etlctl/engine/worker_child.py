@@ -113,7 +113,14 @@ def _compiled(order: WorkOrder) -> Contract:
         FatalError: It is not what the run began with.
     """
     asked, shared = order.contract, order.shared
-    contract = load_contract(asked.path, params=asked.params, environ=shared["environ"], now=shared["now"])
+    begun = asked.increment
+    contract = load_contract(
+        asked.path,
+        params=asked.params,
+        environ=shared["environ"],
+        now=shared["now"],
+        increment_of=None if begun is None else lambda _sought: begun,
+    )
     if dict(contract.part_hashes) != dict(asked.hashes) or tuple(step.name for step in contract.steps) != order.steps:
         raise FatalError(
             f"contract {asked.path} was edited while the run was going on, and a worker process cannot go by it",

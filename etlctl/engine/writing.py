@@ -51,6 +51,7 @@ class WriteStage:
         self._durable = True
         self._clean = True
         self._replayed = 0
+        self._visible: bool | None = None
         account.restore(beginning.account)
 
     async def take(self, cut: Cut) -> None:
@@ -170,6 +171,11 @@ class WriteStage:
         seq, parts = cut.batch.seq, dict[int, int]()
         await self._keep(seq, cut.rejections, parts)
         self._clean = False
+        if writer.pledges:
+            from etlctl.engine.half_sent import pledged  # noqa: PLC0415 - few destinations need it
+
+            await pledged(writer, cut, self._account, self._letters.conceal)
+            self._account.half_sent = True
         with attributed("load", seq):
             receipt = await _written(cut, writer)
         refused = cut.refused + [cut.from_source(rejection) for rejection in receipt.rejected]
@@ -199,8 +205,22 @@ class WriteStage:
             committed = True
         fault("load.after_commit")
         self._last, self._durable, self._clean = token, committed or durable, True
+        self._account.half_sent = False
         if self._durable:
             await self._journal.checkpoint(token)
+            await self._move_cursor(writer)
+
+    async def _move_cursor(self, writer: Writer) -> None:
+        """Rows in order that can be seen move the cursor with their commit: none below it is still to come."""
+        reached = self._account.reached
+        if reached is None or reached.increment.window.row_order != "asc" or isinstance(writer, Fanout):
+            return
+        if self._visible is None:
+            found = await writer.committed() if writer.keeps_tokens else None
+            self._visible = found is not None and found.visible
+        moved = reached.move() if self._visible else None
+        if moved is not None:
+            await self._journal.move_cursor(moved)
 
     def _may_give_up(self, cut: Cut, error: Exception) -> bool:
         """Tell whether a batch that failed for good may go to the dead letters as a whole, and the run go on."""

@@ -9,9 +9,9 @@ import contextlib
 import io
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, cast
 
 from etlctl.errors import FatalError
 
@@ -169,23 +169,27 @@ class _Decompressed(io.RawIOBase):
         super().close()
 
 
-def zip_members(path: Path, name: str) -> list[str]:
+Place: TypeAlias = Path | Callable[[], BinaryIO]
+"""An archive: its file, or what opens its bytes, which can be read from anywhere."""
+
+
+def zip_members(place: Place, name: str) -> list[str]:
     """Return the names of the files in a zip archive, in name order.
 
     Raises:
         FatalError: The file is no readable zip archive.
     """
-    with _zip(path, name) as archive:
+    with _zip(place, name) as archive:
         return sorted(info.filename for info in archive.infolist() if not info.is_dir())
 
 
-def open_member(path: Path, member: str, name: str) -> BinaryIO:
+def open_member(place: Place, member: str, name: str) -> BinaryIO:
     """Open one member of a zip archive; closing the stream closes the archive.
 
     Raises:
         FatalError: The member cannot be read (encrypted, damaged, an unknown method).
     """
-    archive = _zip(path, name)
+    archive = _zip(place, name)
     try:
         return io.BufferedReader(_Member(archive, member, name), buffer_size=_BLOCK)
     except BaseException:
@@ -193,13 +197,25 @@ def open_member(path: Path, member: str, name: str) -> BinaryIO:
         raise
 
 
-def _zip(path: Path, name: str) -> zipfile.ZipFile:
+def _zip(place: Place, name: str) -> zipfile.ZipFile:
     import zipfile  # noqa: PLC0415
 
+    opened = None if isinstance(place, Path) else place()
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(place if opened is None else opened)  # type: ignore[arg-type]
     except zipfile.BadZipFile as error:
+        if opened is not None:
+            opened.close()
         raise FatalError(f"{name} is no valid zip archive: {error}", help="get the file again") from error
+    if opened is not None:
+        closing = archive.close
+
+        def close() -> None:
+            closing()
+            opened.close()
+
+        archive.close = close  # type: ignore[method-assign]
+    return archive
 
 
 class _Member(io.RawIOBase):

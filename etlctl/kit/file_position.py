@@ -9,6 +9,7 @@ from typing import Any
 
 from etlctl.errors import FatalError
 from etlctl.frozen import frozen
+from etlctl.kit.sources import OpenSource
 
 _VERSION = 1
 _PART = 64 << 10
@@ -48,38 +49,44 @@ def done_mark(name: str, trace: Mapping[str, Any] | None) -> str:
     return _short(name) + _content(trace)
 
 
-def trace_of(path: Path | None) -> dict[str, Any] | None:
+def trace_of(source: OpenSource) -> Mapping[str, Any] | None:
     """Return how a file is recognised later, even if more was added at its end; None when there is no file.
 
     Raises:
         OSError: It cannot be read.
     """
-    if path is None:
+    if source.mark is not None:
+        return source.mark
+    if source.path is None:
         return None
-    size = path.stat().st_size
-    return {"size": size, "ends": _ends(path, size)}
+    size = source.path.stat().st_size
+    return {"size": size, "ends": _ends(source.path, size)}
 
 
-def check_trace(position: Mapping[str, Any] | None, path: Path | None, name: str) -> None:
-    """Make sure that a file is still the one in which reading stood; it may have grown.
+def check_trace(position: Mapping[str, Any] | None, source: OpenSource) -> None:
+    """Make sure that a file is still the one in which reading stood; one on disk may have grown.
 
     Args:
         position: What ``FilePosition.to_json`` gave.
-        path: The file of today.
-        name: What messages call it.
+        source: The file of today.
 
     Raises:
         FatalError: It is another one.
         OSError: It cannot be read.
     """
     trace = (position or {}).get("trace")
-    if trace is None or path is None:
+    if trace is None or (source.path is None and source.mark is None):
         return
-    size = path.stat().st_size
-    if size < trace["size"] or _ends(path, trace["size"]) != trace["ends"]:
+    if source.mark is not None:
+        size, same = int(source.mark["size"]), dict(source.mark) == trace
+    elif source.path is not None:
+        size = source.path.stat().st_size
+        same = size >= trace["size"] and _ends(source.path, trace["size"]) == trace["ends"]
+    if not same:
         raise FatalError(
-            f"{name} is not the file any more in which this run stopped: it was {trace['size']:,} bytes long and is "
-            f"{size:,} now, with other content; the rest of it would be mixed with what was loaded of the old one",
+            f"{source.name} is not the file any more in which this run stopped: it was {trace['size']:,} bytes long "
+            f"and is {size:,} now, with other content; the rest of it would be mixed with what was loaded of the old "
+            "one",
             help="put the old file back and resume, or begin anew: etlctl run … --restart (what was loaded stays)",
         )
 
@@ -102,7 +109,7 @@ class Place:
 
 
 def find_place(
-    position: Mapping[str, Any] | None, files: Mapping[str, Path | None], warn: Callable[[str], None]
+    position: Mapping[str, Any] | None, files: Mapping[str, OpenSource], warn: Callable[[str], None]
 ) -> Place:
     """Find a place again. The files before it in the list of today count as finished.
 
@@ -145,12 +152,13 @@ def find_place(
 
 
 def _refuse_moved(
-    name: str, later: Mapping[str, Path | None], finished: Mapping[str, str], today: Collection[str]
+    name: str, later: Mapping[str, OpenSource], finished: Mapping[str, str], today: Collection[str]
 ) -> None:
     """A file that was read under another name, or in another place, must not be read again."""
     gone = {content for one, content in finished.items() if one not in today}
-    for one, path in later.items():
-        if _short(one) in finished or (gone and path is not None and _content(trace_of(path)) in gone):
+    for one, source in later.items():
+        trace = trace_of(source) if gone else None
+        if _short(one) in finished or (trace is not None and _content(trace) in gone):
             raise FatalError(
                 f"{one} was read before {name} and comes after it now: it would be loaded a second time",
                 help="give the files their old names back, or begin anew: etlctl run … --restart (what was loaded "

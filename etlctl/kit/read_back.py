@@ -38,6 +38,11 @@ class Written:
     compression: PlainCompression
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def place(self) -> str:
+        """What messages call it."""
+        return str(self.path)
+
     def count(self) -> int:
         """Return the number of records, without reading them where the manifest or the format tells.
 
@@ -57,7 +62,7 @@ class Written:
         for path in self._files():
             for chunk in self._chunks(path):
                 records = frame_to_rows(chunk.frame) if chunk.frame is not None else chunk.records or []
-                found.update(map(_canonical, records))
+                found.update(map(canonical, records))
                 found.update(f"unreadable: {one.raw}" for one in chunk.unreadable)
         return found
 
@@ -109,7 +114,8 @@ def _size(chunk: Chunk) -> int:
     return len(chunk) + len(chunk.unreadable)
 
 
-def _canonical(record: Record) -> str:
+def canonical(record: Record) -> str:
+    """Return a record as JSON text with sorted keys; a null is as good as no field."""
     there = {name: value for name, value in record.items() if value is not None}
     return json.dumps(there, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_text)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import glob
 import io
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from etlctl.errors import FatalError
 from etlctl.frozen import frozen
@@ -27,6 +26,9 @@ class OpenSource:
         compressed: ``path`` does not hold the plain content itself.
         size: Bytes of the file on disk; None when unknown.
         opener: Opens the plain content.
+        archive: Name of the archive that it is a member of, when that is no file of this machine.
+        mark: How it is recognised later, with ``size`` and ``ends``, when it is no file of this machine.
+        room: Bytes of the plain content that may be copied to a temporary file; None: any number.
     """
 
     name: str
@@ -34,6 +36,9 @@ class OpenSource:
     compressed: bool
     size: int | None
     opener: Callable[[], BinaryIO]
+    archive: str | None = None
+    mark: Mapping[str, Any] | None = None
+    room: int | None = None
 
     def stream(self) -> BinaryIO:
         """Open the plain (decompressed) content for buffered binary reading; the caller closes it."""
@@ -48,8 +53,18 @@ class OpenSource:
         with tempfile.TemporaryDirectory(prefix="etlctl-") as folder:
             copy = Path(folder) / "content"
             with self.stream() as stream, copy.open("wb") as target:
-                shutil.copyfileobj(stream, target, 1 << 20)
+                self._copy(stream, target)
             yield copy
+
+    def _copy(self, stream: BinaryIO, target: BinaryIO) -> None:
+        while block := stream.read(1 << 20):
+            target.write(block)
+            if self.room is not None and target.tell() > self.room:
+                raise FatalError(
+                    f"{self.name} must be copied to this machine to be read, and is larger than the {self.room:,} "
+                    "bytes that are allowed",
+                    help="raise max_download_mb when the disk has room for it, or keep the data in smaller files",
+                )
 
 
 def find_files(patterns: Sequence[str], base_dir: Path) -> list[tuple[str, Path]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etlctl.checkpoint import Checkpoint
+from etlctl.cursor import CursorMove
+from etlctl.engine.incremental import Reached
 from etlctl.engine.options import Claim
 from etlctl.errors import CheckpointError, FencedError, NotInLedgerError, StateError
 from etlctl.quality import Drift, PastRun
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from etlctl.contract.model import Contract
     from etlctl.engine.options import RunSettings
+    from etlctl.sdk.outbox import Outbox
     from etlctl.state.checkpoint_store import CheckpointStore
     from etlctl.state.ledger import Ledger
     from etlctl.state.records import RunStart
@@ -155,17 +158,27 @@ class RunKeeper:
         """Record what differs between the records and the destination."""
         self._recording().add_drift(found)
 
+    def outbox(self) -> Outbox:
+        """Return what keeps requests before they are sent."""
+        from etlctl.state.outbox import StateOutbox  # noqa: PLC0415 - few destinations need it
+
+        return StateOutbox(self._opened().store, redactor=self.redactor)
+
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Record how far the run is."""
         self._recording().progress(run_id, counts, batches)
 
-    def finish_run(self, result: RunResult) -> None:
+    def move_cursor(self, moved: CursorMove) -> None:
+        """Move the cursor of the stream while the run goes on."""
+        self._recording().move_cursor(moved)
+
+    def finish_run(self, result: RunResult, moved: CursorMove | None = None) -> None:
         """Record how the run ended, and let go of the lease; forget the checkpoint of a run that is done."""
         recorder = self._recording()
         if not result.success and self._checkpoint is not None and self._checkpoint.error is None:
             with suppress(StateError):  # why the run failed matters more
                 recorder.save_checkpoint(self._checkpoint.moved(error=result.error))
-        recorder.finish_run(replace(result, run_key=self._run_key))
+        recorder.finish_run(replace(result, run_key=self._run_key), moved)
         if result.error_type == "ResumeRefused" and self._new:
             recorder.delete_checkpoint()  # nothing began that could be resumed
         if result.success:
@@ -262,6 +275,7 @@ class RunKeeper:
             max_records=settings.max_records,
             started_at=started_at,
             fence=fence,
+            account={} if settings.increment is None else Reached(settings.increment).account(),
         )
 
     def _found(self, checkpoint_id: str) -> Checkpoint | None:

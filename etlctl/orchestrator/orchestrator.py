@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from etlctl.clock import Clock, SystemClock
 from etlctl.engine.runner import Surroundings, execute
 from etlctl.engine.services import StopRequest
 from etlctl.errors import CheckpointError, NotInLedgerError
+from etlctl.orchestrator.incremental import ReadRange, finder, ranged
 from etlctl.orchestrator.keeper import RunKeeper
 from etlctl.orchestrator.run_options import RunOptions
 from etlctl.run import DeadLetter, ETLProgress, ProcessingMode, RunResult
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 
     from etlctl.batch import Record
     from etlctl.catalog.workspace import Workspace
+    from etlctl.contract.increment import IncrementOf
     from etlctl.contract.model import Contract
     from etlctl.orchestrator.multiple import MultipleResult
     from etlctl.orchestrator.resuming import Resumption
     from etlctl.orchestrator.tryout import Tried
+    from etlctl.state.ledger import Ledger
 
 ProgressCallback = Callable[[ETLProgress], object]
 
@@ -91,6 +95,9 @@ class ETLOrchestrator:
         workers: int | None = None,
         trigger: str = "manual",
         lost_ledger: bool = False,
+        record: str | Path | None = None,
+        replay: str | Path | None = None,
+        read: ReadRange | None = None,
         stop: StopRequest | None = None,
     ) -> RunResult:
         """Run the contract to the end, or resume a run that did not come to its end.
@@ -115,6 +122,9 @@ class ETLOrchestrator:
             workers: Processes that run the steps that see one record at a time; None: what the contract says.
             trigger: What started the run, for the ledger.
             lost_ledger: Resume a run that nobody knows but the destination, by its commit token.
+            record: File that keeps what is said over HTTP.
+            replay: File of such a recording that answers instead of servers.
+            read: What an incremental run reads whatever its cursor says; None: what is new by its cursor.
             stop: Asks the run to stop once the batch in hand is safe.
 
         Returns:
@@ -143,6 +153,9 @@ class ETLOrchestrator:
             workers=workers,
             trigger=trigger,
             lost_ledger=lost_ledger,
+            record=record,
+            replay=replay,
+            read=read,
         )
         found = None
         if checkpoint_id is not None:
@@ -152,9 +165,7 @@ class ETLOrchestrator:
         return found.finished or await self._run(options.resumed(found), stop, found)
 
     async def _run(self, options: RunOptions, stop: StopRequest | None, found: Resumption | None = None) -> RunResult:
-        contract, workspace = self._load(
-            options.given_params, options.overrides, now=found.started_at if found else None
-        )
+        contract, workspace = await asyncio.to_thread(self._load, options, found)
         if found is not None and found.known and contract.stream != found.stream:
             raise CheckpointError(
                 f"checkpoint {options.checkpoint_id} is of another contract or other parameters: {found.stream}, "
@@ -252,18 +263,28 @@ class ETLOrchestrator:
         tried = await self.follow(0, sample=sample, run_date=run_date)
         return tried.records, tried.rejected, tried.result
 
-    async def follow(self, records: int, *, sample: int = 1000, run_date: date | str | None = None) -> Tried:
+    async def follow(
+        self,
+        records: int,
+        *,
+        sample: int = 1000,
+        run_date: date | str | None = None,
+        record: str | Path | None = None,
+        replay: str | Path | None = None,
+    ) -> Tried:
         """Preview, and follow the first source records from step to step.
 
         Args:
             records: Source records to follow.
             sample: Source records to read.
             run_date: The date the run would be for.
+            record: File that keeps what is said over HTTP.
+            replay: File of such a recording that answers instead of servers.
         """
         from etlctl.orchestrator.tryout import try_out  # noqa: PLC0415
 
-        options = RunOptions(dry_run=True, max_records=sample, run_date=run_date)
-        contract, _ = self._load(options.given_params, options.overrides)
+        options = RunOptions(dry_run=True, max_records=sample, run_date=run_date, record=record, replay=replay)
+        contract, _ = await asyncio.to_thread(self._load, options)
         settings = options.settings(contract, None, self._max_memory_mb, self._environ)
         return await try_out(contract, settings, warn=self._warn, clock=self._clock, follow=records)
 
@@ -299,16 +320,39 @@ class ETLOrchestrator:
             return lost_run(checkpoint_id)
 
     def _load(
-        self, params: Mapping[str, Any] | None, overrides: Mapping[str, Any], *, now: datetime | None = None
+        self, options: RunOptions, found: Resumption | None = None, *, now: datetime | None = None
     ) -> tuple[Contract, Workspace]:
         from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
         from etlctl.contract.compile import load_contract  # noqa: PLC0415
 
-        together = {**self._params, **(params or {})}
         contract = load_contract(
-            self.contract_dir, params=together, environ=self._environ, overrides=dict(overrides), now=now
+            self.contract_dir,
+            params={**self._params, **options.given_params},
+            environ=self._environ,
+            overrides=dict(options.overrides),
+            increment_of=self._increment_of(options, found),
+            now=now or (found.started_at if found else None),
         )
+        if options.read is not None:
+            contract = ranged(contract, options.read)
+        elif found is not None and found.stream.startswith(f"{contract.stream}@"):
+            contract = replace(contract, stream=found.stream)  # a range of a backfill
         return contract, find_workspace(contract.base_dir)
+
+    def _increment_of(self, options: RunOptions, found: Resumption | None) -> IncrementOf:
+        def open_it() -> Ledger:
+            from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
+            from etlctl.state.ledger import open_ledger  # noqa: PLC0415
+
+            return open_ledger(self._state_url, find_workspace(self.contract_dir).state_dir, create=False)
+
+        return finder(
+            open_it,
+            begun=found.increment if found is not None else None,
+            key_with=options.key_with,
+            checkpoint_dir=self._checkpoint_dir,
+            read=options.read,
+        )
 
     def _progress(self) -> ProgressCallback | None:
         if not self._verbose:

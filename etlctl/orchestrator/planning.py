@@ -116,11 +116,21 @@ async def make_plan(
     Raises:
         ContractError: The contract does not hold.
     """
+    from etlctl.catalog.workspace import find_workspace  # noqa: PLC0415
     from etlctl.contract.compile import load_contract  # noqa: PLC0415
+    from etlctl.orchestrator.incremental import finder  # noqa: PLC0415
+    from etlctl.state.ledger import open_ledger  # noqa: PLC0415
 
     began, now = time.perf_counter(), datetime.now(UTC)
     overrides = {"max_records": settings.sample} if settings.sample is not None else {}
-    contract = load_contract(contract_dir, params=settings.params, overrides=overrides, now=now)
+    state_dir = find_workspace(Path(contract_dir)).state_dir
+    contract = load_contract(
+        contract_dir,
+        params=settings.params,
+        overrides=overrides,
+        now=now,
+        increment_of=finder(lambda: open_ledger(settings.state_url, state_dir, create=False)),
+    )
     with tempfile.TemporaryDirectory(prefix="etlctl-plan-", ignore_cleanup_errors=True) as made:
         planning = _Planning(contract, settings, now, await asyncio.to_thread(Path(made).resolve), warn)
         return await planning.plan(began)

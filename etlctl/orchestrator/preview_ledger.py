@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from etlctl.cursor import CursorMove
 from etlctl.engine.options import Claim
 from etlctl.quality import Drift, PastRun
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
@@ -53,11 +54,17 @@ class PreviewLedger:
     def add_attempts(self, attempts: Sequence[StepAttempt]) -> None:
         """Nothing to record."""
 
+    def outbox(self) -> None:
+        """Nothing is sent."""
+
     def add_drift(self, found: Sequence[Drift]) -> None:
         """Nothing to record."""
 
     def progress(self, run_id: str, counts: Counts, batches: int) -> None:
         """Nothing to record."""
 
-    def finish_run(self, result: RunResult) -> None:
+    def finish_run(self, result: RunResult, moved: CursorMove | None = None) -> None:
         """Nothing to record."""
+
+    def move_cursor(self, moved: CursorMove) -> None:
+        """Nothing to move."""

@@ -34,6 +34,8 @@ from etlctl.sdk.loader import Loader
 if TYPE_CHECKING:
     from etlctl.catalog.workspace import Workspace
     from etlctl.contract.model import Contract
+    from etlctl.orchestrator.resuming import Resumption
+    from etlctl.orchestrator.run_options import RunOptions
 
 CHECKPOINT = "proof"
 STATE = ".etlctl"
@@ -103,12 +105,12 @@ class _Attempt(ETLOrchestrator):
 
     def _load(
         self,
-        params: Mapping[str, Any] | None,
-        overrides: Mapping[str, Any],
+        options: RunOptions,
+        found: Resumption | None = None,
         *,
         now: datetime | None = None,  # noqa: ARG002 - a resumed attempt is of the same instant
     ) -> tuple[Contract, Workspace]:
-        contract, workspace = super()._load(params, overrides, now=self._instant)
+        contract, workspace = super()._load(options, found, now=self._instant)
         self._begun()
         return _in_scratch(contract, self._order), replace(workspace, root=self._folder)
 

@@ -228,19 +228,26 @@ class Planner:
             loader=loader,
             stream=book.base_stream(run) + REPLAY,
             params={**contract.params, REPLAY: str(selection)},
+            increment=None,  # what was rejected lies behind the cursor
             load_envelope=contract.load_envelope.model_copy(update={"dead_letters": None}),
         )
         return changed, replace(job, selection=selection), unfit
 
     def _contract(self, run: RunRecord, began: datetime) -> Contract:
         from etlctl.contract.compile import load_contract  # noqa: PLC0415
+        from etlctl.orchestrator.incremental import finder  # noqa: PLC0415
+        from etlctl.state.ledger import open_ledger  # noqa: PLC0415
 
         check_params(run, self._params)
         params = {name: value for name, value in run.params.items() if name != REPLAY}
         # ``${run_date}`` is the date of the run: what it leads to is where the record belongs.
         return load_contract(
-            self._place(run), params={**params, **self._params}, environ=self.environ, now=began
-        )  # fmt: skip
+            self._place(run),
+            params={**params, **self._params},
+            environ=self.environ,
+            now=began,
+            increment_of=finder(lambda: open_ledger(self.state_url, self.state_dir, create=False)),
+        )
 
     def _place(self, run: RunRecord) -> Path:
         if self._contract_path is not None:

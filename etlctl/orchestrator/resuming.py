@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etlctl.cursor import Increment
 from etlctl.errors import CheckpointError, NotInLedgerError, StateError
 from etlctl.frozen import frozen
+from etlctl.orchestrator.incremental import begun_with
 from etlctl.orchestrator.replay_text import REPLAY
 from etlctl.redact import MASK
 from etlctl.run import RunResult
@@ -32,6 +34,7 @@ class Resumption:
         started_at: When it began first, UTC.
         finished: It had finished: its result.
         known: The ledger or a checkpoint knows the run.
+        increment: What it began with, if it is incremental and its checkpoint is there.
     """
 
     run_id: str
@@ -43,6 +46,7 @@ class Resumption:
     started_at: datetime
     finished: RunResult | None = None
     known: bool = True
+    increment: Increment | None = None
 
     def __post_init__(self) -> None:
         if self.finished is None and REPLAY in self.params:
@@ -112,6 +116,7 @@ def find_resumption(
             "max_records": checkpoint.max_records,
         },
         started_at=checkpoint.started_at,
+        increment=begun_with(checkpoint.account),
     )
 
 

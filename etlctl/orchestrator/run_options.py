@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etlctl.engine.options import ContractReference, Recovery, RunSettings
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etlctl.contract.model import Contract
+    from etlctl.orchestrator.incremental import ReadRange
     from etlctl.orchestrator.resuming import Resumption
 
 _QUEUE_DEPTH = {ProcessingMode.full: 2, ProcessingMode.streaming: 2, ProcessingMode.hybrid: 8}
@@ -44,6 +46,9 @@ class RunOptions:
     error_threshold: float | None = None
     workers: int | None = None
     trigger: str = "manual"
+    read: ReadRange | None = None
+    record: Path | str | None = None
+    replay: Path | str | None = None
 
     @property
     def given_params(self) -> dict[str, Any]:
@@ -77,9 +82,13 @@ class RunOptions:
 
     def key(self, contract: Contract) -> str | None:
         """Return the run key: the one given, else the date of a run for a date."""
+        return self.key_with(contract.params)
+
+    def key_with(self, params: Mapping[str, Any]) -> str | None:
+        """Return the run key of a contract with these parameters."""
         if self.run_key is not None or self.run_date is None or self.dry_run or self.resume:
             return self.run_key
-        return default_run_key(contract.params)
+        return default_run_key(params)
 
     def settings(
         self, contract: Contract, run_id: str | None, max_memory_mb: int | None, environ: Mapping[str, str] | None
@@ -98,7 +107,10 @@ class RunOptions:
         return RunSettings(
             workers=self._workers(contract),
             reference=ContractReference(
-                path=contract.path.absolute(), params=contract.params, hashes=contract.part_hashes
+                path=contract.path.absolute(),
+                params=contract.params,
+                hashes=contract.part_hashes,
+                increment=contract.increment,
             ),
             run_id=own,
             mode=envelope.processing_mode,
@@ -117,7 +129,22 @@ class RunOptions:
             checkpoint_id=(self.checkpoint_id or own) if resumable else None,
             commit_interval=envelope.checkpoint.interval,
             environ=environ,
+            increment=contract.increment,
+            cassette=self._cassette,
+            cassette_mode="record" if self.record is not None else "replay" if self.replay is not None else None,
         )
+
+    @property
+    def _cassette(self) -> Path | None:
+        """Return the file of recorded HTTP answers.
+
+        Raises:
+            ContractError: There cannot be two.
+        """
+        if self.record is not None and self.replay is not None:
+            raise ContractError("--record and --replay exclude each other: take one of them")
+        given = self.record if self.record is not None else self.replay
+        return Path(given).absolute() if given is not None else None
 
     def _workers(self, contract: Contract) -> int:
         """Return how many processes run the steps; what is only tried out needs none unless asked for.

@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from etlctl.batch import Position
+from etlctl.cursor import Window
 from etlctl.frozen import frozen
 from etlctl.quality import Drift, PastRun
 from etlctl.sdk.guard import DeclaredField, ReplaceGuard
+
+if TYPE_CHECKING:
+    from etlctl.sdk.outbox import Outbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +40,8 @@ class Context:
         run_id: The run, empty outside of one.
         stream: Contract and parameter set.
         warn: Reports something the user should know without stopping the run.
+        cassette: File of recorded HTTP answers, when there is one.
+        cassette_mode: ``record`` writes what is said over HTTP to it; ``replay`` answers from it, without a network.
     """
 
     base_dir: Path = field(default_factory=Path.cwd)
@@ -45,6 +51,8 @@ class Context:
     run_id: str = ""
     stream: str = ""
     warn: Callable[[str], None] = field(default=lambda _message: None)
+    cassette: Path | None = None
+    cassette_mode: Literal["record", "replay"] | None = None
 
     def path(self, text: str) -> Path:
         """Return a path of the contract, relative ones starting at ``base_dir``; ``~`` is the home folder."""
@@ -76,6 +84,7 @@ class ReadContext(Context):
         step: Name of the place in the contract, for rejections.
         conceals: The contract masks personal data: what ends the run must not quote a record.
         defers: Batches may be ``deferred``: the engine reads their records slice by slice.
+        window: What part of the source an incremental run wants; None: all of it. The engine filters in any case.
     """
 
     position: Position | None = None
@@ -84,6 +93,7 @@ class ReadContext(Context):
     step: str = "extract"
     conceals: bool = False
     defers: bool = False
+    window: Window | None = None
 
 
 @frozen(kw_only=True)
@@ -130,6 +140,7 @@ class WriteContext(Context):
         guard: Keeps a replace from emptying or shrinking what is there.
         dry_run: Nothing may be written.
         drift: Told of every difference between the records and the destination; the ledger keeps it.
+        outbox: Keeps requests before they are sent, for destinations without transactions; None without a ledger.
     """
 
     step: str = "load"
@@ -142,3 +153,4 @@ class WriteContext(Context):
     guard: ReplaceGuard = field(default_factory=ReplaceGuard)
     dry_run: bool = False
     drift: Callable[[Drift], None] = field(default=lambda _drift: None)
+    outbox: Outbox | None = None

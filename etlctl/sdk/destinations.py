@@ -82,6 +82,11 @@ class Destinations(Loader):
         """Names of the destinations, in the order of the contract."""
         return tuple(item.name for item in self._items)
 
+    @property
+    def keeps_requests(self) -> bool:  # type: ignore[override]
+        """One of them does."""
+        return any(item.loader.keeps_requests for item in self._items)
+
     def streams(self, stream: str) -> frozenset[str]:
         """Return the streams of all destinations of the contract, also of those that are left out.
 

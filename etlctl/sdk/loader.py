@@ -115,6 +115,9 @@ class Writer(ABC):
     Only for writers whose rows cannot be seen before ``finish``.
     """
 
+    pledges: ClassVar[bool] = False
+    """It is an ``etlctl.sdk.outbox.PledgingWriter``: a batch that was half sent is completed and not made again."""
+
     async def committed(self) -> CommitToken | None:
         """Return the token the destination holds for this stream, whichever run wrote it, or None.
 
@@ -195,6 +198,9 @@ class Writer(ABC):
 
 class Loader(Component):
     """Writes to a destination."""
+
+    keeps_requests: ClassVar[bool] = False
+    """Its writer keeps what it sends in ``WriteContext.outbox``."""
 
     def delivery(self) -> Delivery:
         """Return what this loader promises with these options."""

@@ -43,6 +43,9 @@ class Operation(Component):
     remembers: ClassVar[bool] = False
     """What the operation does with a record depends on those before it; a resumed run shows it those again."""
 
+    stays: ClassVar[bool] = False
+    """The operation never runs in another process: it knows what only the run itself knows."""
+
     concludes: ClassVar[bool] = False
     """The operation has a word on the run as a whole: ``conclude`` is called before anything is published."""
 

@@ -145,7 +145,22 @@ NEW_STORE = (
         value_type TEXT NOT NULL,
         updated_at DATETIME NOT NULL,
         run_id TEXT,
+        recent TEXT,
         CONSTRAINT pk_etlctl_cursors PRIMARY KEY (stream, field)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_cursor_history (
+        stream TEXT NOT NULL,
+        field TEXT NOT NULL,
+        id TEXT NOT NULL,
+        "before" TEXT,
+        "after" TEXT,
+        value_type TEXT NOT NULL,
+        how TEXT NOT NULL,
+        run_id TEXT,
+        moved_at DATETIME NOT NULL,
+        CONSTRAINT pk_etlctl_cursor_history PRIMARY KEY (stream, field, id)
     )
     """,
     """
@@ -163,6 +178,32 @@ NEW_STORE = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS ix_etlctl_drift_contract_found_at ON etlctl_drift (contract, found_at)",
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_outboxes (
+        stream TEXT NOT NULL,
+        run_id TEXT NOT NULL,
+        fence BIGINT NOT NULL,
+        token BLOB,
+        seq BIGINT,
+        pledge BLOB,
+        updated_at DATETIME NOT NULL,
+        CONSTRAINT pk_etlctl_outboxes PRIMARY KEY (stream)
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS etlctl_outbox_requests (
+        stream TEXT NOT NULL,
+        seq BIGINT NOT NULL,
+        number BIGINT NOT NULL,
+        lane BIGINT NOT NULL,
+        records TEXT NOT NULL,
+        head BLOB NOT NULL,
+        body BLOB,
+        digest TEXT NOT NULL,
+        outcome TEXT,
+        CONSTRAINT pk_etlctl_outbox_requests PRIMARY KEY (stream, seq, number)
+    )
+    """,
     """
     CREATE TABLE IF NOT EXISTS etlctl_version (
         version_num VARCHAR(32) NOT NULL,

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etlctl.clock import Clock
+from etlctl.cursor import CursorMove
 from etlctl.errors import StateError
 from etlctl.quality import PastRun
 from etlctl.redact import Redactor
 from etlctl.run import Counts, RunResult, RunStatus, StepAttempt, StepCounts
-from etlctl.state import statements
+from etlctl.state import cursor_moves, statements
 from etlctl.state.connection import PlainConnection
 from etlctl.state.ledger_part import LedgerPart
 from etlctl.state.payload import storable
@@ -76,12 +77,15 @@ class RunBook(LedgerPart):
             self._check_fence(connection, run_id, fence)
             connection.run_many(statements.ADD_STEP, _numbered(connection, run_id, made))
 
-    def finish_run(self, result: RunResult, *, fence: int | None = None) -> None:
+    def finish_run(
+        self, result: RunResult, *, fence: int | None = None, moved: CursorMove | None = None
+    ) -> None:
         """Record how a run ended, with the last try of each step, and give its lease back.
 
         Args:
             result: How it ended.
             fence: The fence it ran with; None for a run that claimed nothing.
+            moved: Where it moves the cursor of its stream.
 
         Raises:
             FencedError: Another process has taken the run over; nothing is recorded.
@@ -99,6 +103,8 @@ class RunBook(LedgerPart):
                     f"the run {result.run_id} ended, but the ledger {self.store.where} does not know that it began",
                     help="the ledger was replaced while the run was going on; the run's own result is not affected",
                 )
+            if moved is not None:
+                cursor_moves.move(connection, self._rows, moved, result.run_id, now)
             if result.checkpoint_id is None and not result.success:
                 connection.run(statements.FORGET_CHECKPOINT, {"id": result.run_id})
             if fence is not None:
@@ -165,6 +171,13 @@ class RunBook(LedgerPart):
         values = {"checkpoint_id": self._rows.text(checkpoint_id)}
         with self.store.transaction(writing=False) as connection:
             found = connection.fetch(statements.RUN_OF_CHECKPOINT, values)
+        return run_record(found[0]) if found else None
+
+    def run_of_key(self, contract: str, run_key: str) -> RunRecord | None:
+        """Return the run of a contract with a run key, None when there is none."""
+        values = {"contract": self._rows.text(contract), "run_key": self._rows.text(run_key)}
+        with self.store.transaction(writing=False) as connection:
+            found = connection.fetch(statements.RUN_BY_KEY, values)
         return run_record(found[0]) if found else None
 
     def runs(self, limit: int = 20, contract: str | None = None, status: str | None = None) -> list[RunRecord]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from etlctl.checkpoint import Checkpoint
+from etlctl.cursor import CursorMove
 from etlctl.errors import CheckpointError, FencedError, NotInLedgerError
 from etlctl.quality import Drift
 from etlctl.run import Counts, DeadLetter, RunResult, StepAttempt
@@ -155,7 +156,11 @@ class RunRecorder:
             if found is not None and found.stream == stream and found.run_id != run_id:
                 self._checkpoints.delete_checkpoint(found.id, fence=fence)
 
-    def finish_run(self, result: RunResult) -> None:
+    def move_cursor(self, moved: CursorMove) -> None:
+        """Move the cursor of the stream while the run goes on."""
+        self._ledger.move_cursor(moved, self._run_id, fence=self._fence)
+
+    def finish_run(self, result: RunResult, moved: CursorMove | None = None) -> None:
         """Record how the run ended, and give its lease back.
 
         Raises:
@@ -163,7 +168,7 @@ class RunRecorder:
                 add to its successor's record.
         """
         try:
-            self._ledger.finish_run(result, fence=self._fence)
+            self._ledger.finish_run(result, fence=self._fence, moved=moved)
         except FencedError:
             if result.success:
                 raise

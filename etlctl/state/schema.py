@@ -19,6 +19,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -27,7 +28,8 @@ from sqlalchemy import (
 )
 
 from etlctl.state.column_values import instant, utc
-from etlctl.state.statements import CHECKPOINTS, CURSORS, DEAD_LETTERS, DRIFT, LEASES, RUNS, STEPS
+from etlctl.state.outbox_statements import OUTBOXES, REQUESTS
+from etlctl.state.statements import CHECKPOINTS, CURSOR_HISTORY, CURSORS, DEAD_LETTERS, DRIFT, LEASES, RUNS, STEPS
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -214,8 +216,24 @@ cursors = Table(
     Column("value_type", Text, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("run_id", Text),
+    Column("recent", Text),
 )
 """One row per incremental field of a stream: how far it is, in the source's own text."""
+
+cursor_history = Table(
+    CURSOR_HISTORY,
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("before", Text),
+    Column("after", Text),
+    Column("value_type", Text, nullable=False),
+    Column("how", Text, nullable=False),
+    Column("run_id", Text),
+    Column("moved_at", UtcDateTime, nullable=False),
+)
+"""One row per move of a cursor: from what to what, when, by whom."""
 
 drift = Table(
     DRIFT,
@@ -232,3 +250,32 @@ drift = Table(
     Index(None, "contract", "found_at"),
 )
 """One row per difference that a run found between its records and a destination."""
+
+outboxes = Table(
+    OUTBOXES,
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("token", LargeBinary),
+    # The batch that is kept and not done, and what the engine needs to account for it.
+    Column("seq", BigInteger),
+    Column("pledge", LargeBinary),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+"""One row per stream that sends requests: its commit token."""
+
+outbox_requests = Table(
+    REQUESTS,
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("lane", BigInteger, nullable=False),
+    Column("records", Text, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
+    Column("digest", Text, nullable=False),
+    Column("outcome", Text),
+)
+"""One row per request of the batch in hand, with the very bytes to send."""

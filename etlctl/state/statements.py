@@ -18,6 +18,7 @@ DEAD_LETTERS = "etlctl_dead_letters"
 LEASES = "etlctl_leases"
 CHECKPOINTS = "etlctl_checkpoints"
 CURSORS = "etlctl_cursors"
+CURSOR_HISTORY = "etlctl_cursor_history"
 DRIFT = "etlctl_drift"
 
 RUN_COLUMNS = (
@@ -135,8 +136,10 @@ CHECKPOINT_COLUMNS = (
     "checksum",
 )
 
-CURSOR_COLUMNS = ("stream", "field", "value", "value_type", "updated_at", "run_id")
+CURSOR_COLUMNS = ("stream", "field", "value", "value_type", "updated_at", "run_id", "recent")
 CURSOR_KEY = ("stream", "field")
+CURSOR_HISTORY_COLUMNS = ("stream", "field", "id", "before", "after", "value_type", "how", "run_id", "moved_at")
+CURSOR_HISTORY_KEY = ("stream", "field", "id")
 
 DRIFT_KEY = ("run_id", "destination", "field", "kind")
 DRIFT_COLUMNS = (*DRIFT_KEY, "contract", "stream", "action", "detail", "found_at")
@@ -263,6 +266,11 @@ SET_CURSOR = _insert(CURSORS, CURSOR_COLUMNS) + _or_overwrite(
 )
 CURSOR = f"SELECT * FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
 ALL_CURSORS = f"SELECT * FROM {CURSORS} ORDER BY stream, field"  # noqa: S608
+ADD_CURSOR_MOVE = _insert(CURSOR_HISTORY, CURSOR_HISTORY_COLUMNS) + _or_overwrite(
+    CURSOR_HISTORY_KEY, ("after", "value_type", "moved_at")
+)
+"""A run that moves a cursor again and again has one row: from where it began to where it is."""
+CURSOR_MOVES = f"SELECT * FROM {CURSOR_HISTORY} ORDER BY moved_at DESC, id DESC"  # noqa: S608
 DELETE_CURSOR = f"DELETE FROM {CURSORS} WHERE stream = :stream AND field = :field"  # noqa: S608
 
 ADD_DRIFT = _insert(DRIFT, DRIFT_COLUMNS) + _or_overwrite(DRIFT_KEY, ("action", "detail"))

@@ -249,7 +249,7 @@ def test_wrong_parameters(make: Any, params: dict[str, Any], code: str, words: s
 def test_validate_needs_no_values_and_checks_what_it_can(make: Any) -> None:
     path = make(
         extract="type: made\nsize: ${day}\npath: ${cursor}\nnams: [a]\nflag: 5\n"
-        "input_params:\n  day: {type: date, required: true}\n"
+        "incremental:\n  cursor_field: at\n  initial: ${day}\ninput_params:\n  day: {type: date, required: true}\n"
     )
     assert [code for code, _ in errors(path)] == ["E201", "E203"]
 

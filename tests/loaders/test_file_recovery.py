@@ -87,7 +87,7 @@ class TestSuspended:
     def test_by_itself_it_commits_when_some_seconds_have_passed(self, tmp_path: Path, monkeypatch: Any) -> None:
         case = Case(tmp_path, "o.jsonl", "replace", None)
         clock = [0.0]
-        monkeypatch.setattr("etlctl.loaders.file.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("etlctl.sdk.place_writer.time.monotonic", lambda: clock[0])
 
         async def first() -> list[bool]:
             writer = await opened(case)

@@ -171,7 +171,7 @@ def test_a_full_disk_is_told_and_resumed(tmp_path: Path) -> None:
 
 
 async def test_a_canceled_write_leaves_no_transaction_open(tmp_path: Path, monkeypatch) -> None:
-    from etlctl.kit.sql import sqlite_transfer
+    from etlctl.kit.sql import transfer
 
     inside, go_on = threading.Event(), threading.Event()
 
@@ -181,7 +181,7 @@ async def test_a_canceled_write_leaves_no_transaction_open(tmp_path: Path, monke
 
     execute(tmp_path, "CREATE TABLE t (id INTEGER, v TEXT)")
     writer = await Sqlite(path="x.db", table="t").open(context(tmp_path))
-    monkeypatch.setattr(sqlite_transfer, "fault", hold)
+    monkeypatch.setattr(transfer, "fault", hold)
     task = asyncio.create_task(writer.write(batch_of(numbered(0, 2), 1)))
     await asyncio.to_thread(inside.wait, 20)
     task.cancel()

@@ -17,7 +17,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from ledger_samples import letter, start
-from sqlalchemy import JSON, Boolean, Connection, DateTime, Float, Integer, MetaData, Table, insert, select, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Connection,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    insert,
+    select,
+    text,
+)
 
 import etlctl.state
 from etlctl.errors import StateError
@@ -124,6 +137,8 @@ def _sample(kind: Any, name: str) -> Any:
         return name != "dry_run"
     if isinstance(kind, Integer):
         return 7
+    if isinstance(kind, LargeBinary):
+        return name.encode()
     if isinstance(kind, Float):
         return 1.5
     if isinstance(kind, DateTime):

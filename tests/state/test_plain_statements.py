@@ -14,10 +14,12 @@ from sqlalchemy import Table, create_engine, delete, insert, select
 from etlctl.clock import FixedClock
 from etlctl.quality import Drift
 from etlctl.run import Counts
-from etlctl.state import open_ledger, schema, statements
+from etlctl.sdk.outbox import Parcel, Pledge, Sender, SourceRecord
+from etlctl.state import open_ledger, outbox_statements, schema, statements
 from etlctl.state.cursors import StoredCursor
 from etlctl.state.ledger import Ledger
 from etlctl.state.new_store import NEW_STORE
+from etlctl.state.outbox import StateOutbox
 
 NOW = datetime(2026, 3, 1, 12, 0, 1, 7, tzinfo=UTC)
 NEW_YORK = timezone(timedelta(hours=-5))
@@ -46,6 +48,8 @@ def columns(table: Table, *, needed: bool = False) -> set[str]:
         (schema.leases, statements.LEASE_COLUMNS, set()),
         (schema.checkpoints, statements.CHECKPOINT_COLUMNS, set()),
         (schema.cursors, statements.CURSOR_COLUMNS, set()),
+        (schema.outboxes, outbox_statements.OUTBOX_COLUMNS, set()),
+        (schema.outbox_requests, outbox_statements.REQUEST_COLUMNS, set()),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -113,6 +117,11 @@ def record(ledger: Ledger) -> None:
     ledger.save_checkpoint(checkpoint(run_id="run_2", stream="other", seq=2**40, fence=claim.fence))
     ledger.add_drift("run_1", "people", "people", [Drift("t", "é\x00", "field_added", "evolve", "text '\ud800'")])
     ledger.set_cursor(StoredCursor(stream="people", field="at", value="2026-01-01", value_type="date", run_id="run_1"))
+    sender = Sender("people", "run_1", 1)
+    StateOutbox(ledger.store, clock=FixedClock(NOW)).keep(
+        sender, 2**40, [Parcel(0, "k", "POST", "http://é", {}, b"\x00a", [1]), Parcel(1, "", "GET", "u", {}, None, [])], {},
+        Pledge(2**40, {}, {}, [SourceRecord(1, {"a": "\ud800"}, None)]),
+    )  # fmt: skip
 
 
 def raw_rows(ledger: Ledger, table: Table) -> list[dict[str, Any]]:

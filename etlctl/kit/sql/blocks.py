@@ -11,6 +11,7 @@ from typing import Any
 from etlctl.batch import Batch, Record, Rejection, frame_to_rows
 from etlctl.errors import RecordRejected
 
+_SLICE = 1_000
 Refusals = list[tuple[int, RecordRejected]]
 """Records that cannot be taken: place in the batch (0-based) and why."""
 
@@ -20,13 +21,13 @@ class Block:
     """Records that all have the same fields.
 
     Attributes:
-        columns: Field to values, one per record.
+        columns: Field to values, one per record: a list, or what a database's own blocks have instead.
         places: Where each record stands in its batch.
         kinds: Field to the Python types of its values before anything was converted, None's left out.
         ready: The values are what the database takes already, as far as that does not depend on the column.
     """
 
-    columns: dict[str, list[Any]]
+    columns: dict[str, Any]
     places: Sequence[int]
     kinds: Mapping[str, frozenset[type]]
     ready: bool = False
@@ -105,12 +106,16 @@ def _comes_twice(records: Sequence[Record], key: Sequence[str]) -> bool:
 
 
 def _block(names: Sequence[str], records: Sequence[Record], places: Sequence[int], *, plain: bool = False) -> Block:
-    columns = {
-        name: list(map(itemgetter(name), records)) if plain else [record.get(name) for record in records]
-        for name in names
-    }
-    kinds = {name: frozenset(map(type, values)) - {type(None)} for name, values in columns.items()}
-    return Block(columns, places, kinds)
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    kinds: dict[str, set[type]] = {name: set() for name in names}
+    # By the slice: a record is looked at for all its fields while it is in the processor's cache.
+    for start in range(0, len(records), _SLICE):
+        part = records[start : start + _SLICE]
+        for name in names:
+            values = list(map(itemgetter(name), part)) if plain else [record.get(name) for record in part]
+            columns[name] += values
+            kinds[name].update(map(type, values))
+    return Block(columns, places, {name: frozenset(found) - {type(None)} for name, found in kinds.items()})
 
 
 def rejections(batch: Batch, refusals: Refusals, step: str) -> list[Rejection]:

@@ -7,24 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any, Literal
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from etlctl.errors import FatalError, RecordRejected
 from etlctl.frozen import frozen
-from etlctl.kit.sql.sqlite_table import Column, Table
-from etlctl.kit.sql.sqlite_values import is_number_text
+from etlctl.kit.sql.tables import Column, Table
 from etlctl.quality import Drift
 from etlctl.types import kind_of, shown
 
 Evolution = Literal["evolve", "freeze", "drop_value", "drop_row"]
-
-_AS_TEXT = (str, Decimal, datetime, date, time, timedelta, dict, list, tuple, UUID)
-_NUMERIC = frozenset({"INTEGER", "REAL", "NUMERIC"})
 
 
 class SchemaEvolution(BaseModel):
@@ -35,7 +28,7 @@ class SchemaEvolution(BaseModel):
     new_fields: Evolution = "freeze"
     """What a field without a column does: ``freeze`` stops the run, ``evolve`` adds the column, ``drop_value`` leaves the field out, ``drop_row`` rejects the record."""  # noqa: E501
     changed_types: Evolution = "evolve"
-    """What a value does that is not of its column's type: ``evolve`` keeps it as it is (a column of SQLite takes any value), ``freeze`` stops the run, ``drop_value`` loads null in its place, ``drop_row`` rejects the record."""  # noqa: E501
+    """What a value does that is not of its column's type: ``evolve`` loads what the column makes of it (one of SQLite takes any value as it is; elsewhere a value that does not fit rejects its record), ``freeze`` stops the run, ``drop_value`` loads null in its place, ``drop_row`` rejects the record."""  # noqa: E501
     fields: dict[str, Evolution] = Field(default_factory=dict)
     """Exceptions by field, for both."""
 
@@ -128,19 +121,37 @@ class DriftWatch:
         Raises:
             FatalError: There are some, and the policy is ``freeze``.
         """
-        if all(_fits_always(kind, column.affinity) for kind in kinds):
+        if all(map(column.takes_all, kinds)):
             return values, {}
-        action = self._policy.for_type(name)
-        if action == "evolve" and (name, "type_changed") in self._told:
+        if self.is_settled(name):
             return values, {}
-        whole = not any(_may_fit(kind, column.affinity) for kind in kinds)
+        whole = not any(map(column.takes_some, kinds))
         odd = [
-            number for number, value in enumerate(values) if value is not None and (whole or not _fits(value, column))
+            number for number, value in enumerate(values) if value is not None and (whole or not column.takes(value))
         ]
         if not odd:
             return values, {}
+        action = self.changed(name, values[odd[0]], column)
+        if action == "drop_value":
+            gone = set(odd)
+            return [None if number in gone else value for number, value in enumerate(values)], {}
+        if action == "drop_row":
+            return values, {number: self.refusal(name, values[number], column) for number in odd}
+        return values, {}
+
+    def is_settled(self, name: str) -> bool:
+        """Tell whether it does not matter any more that a field has values of another type: they are just loaded."""
+        return self._policy.for_type(name) == "evolve" and (name, "type_changed") in self._told
+
+    def changed(self, name: str, value: Any, column: Column) -> Evolution:
+        """Meet a value that is not of its column's type; return what to do with such values.
+
+        Raises:
+            FatalError: The policy is ``freeze``.
+        """
+        action = self._policy.for_type(name)
         declared = column.declared or "no type"
-        detail = f"{shown(values[odd[0]])} ({kind_of(values[odd[0]])}) in a column of type {declared}"
+        detail = f"{shown(value)} ({kind_of(value)}) in a column of type {declared}"
         new = self._tell(name, "type_changed", action, detail)
         if action == "freeze":
             raise FatalError(
@@ -148,16 +159,13 @@ class DriftWatch:
                 help="convert it in transform.yaml, or choose schema_evolution: {changed_types: drop_row} to reject "
                 "such records, drop_value to load null, evolve to load them as they are",
             )
-        if action == "drop_value":
-            if new:
-                self._warn(f"field {name!r} has changed its type: {detail}; such values are left out")
-            gone = set(odd)
-            return [None if number in gone else value for number, value in enumerate(values)], {}
-        if action == "drop_row":
-            return values, {number: self._refusal(name, values[number], declared) for number in odd}
-        return values, {}
+        if action == "drop_value" and new:
+            self._warn(f"field {name!r} has changed its type: {detail}; such values are left out")
+        return action
 
-    def _refusal(self, name: str, value: Any, declared: str) -> RecordRejected:
+    def refusal(self, name: str, value: Any, column: Column) -> RecordRejected:
+        """Return the refusal of a record for a value that is not of its column's type."""
+        declared = column.declared or "no type"
         text = f"field {name!r}: {shown(value)} is {kind_of(value)}, but its column is {declared}"
         return RecordRejected("load.changed_type", text, field=name)
 
@@ -166,31 +174,5 @@ class DriftWatch:
         if table is None or not self._seen:
             return
         for column in table.columns:
-            own = column.generated or column.default is not None or column.name == table.row_id
-            if not own and column.name.lower() not in self._seen:
+            if not (column.generated or table.fills(column)) and column.name.lower() not in self._seen:
                 self._tell(column.name, "field_lost", "none", "the table has the column, but no record had the field")
-
-
-def _fits_always(kind: type, affinity: str) -> bool:
-    """Tell whether every value of a Python type is at home in a column."""
-    if affinity == "BLOB":
-        return True
-    if affinity == "TEXT":
-        return issubclass(kind, _AS_TEXT)
-    if affinity == "REAL":
-        return kind in {int, float}
-    return kind in {int, bool} or (affinity == "NUMERIC" and kind in {float, Decimal})
-
-
-def _may_fit(kind: type, affinity: str) -> bool:
-    """Tell whether some values of a Python type are: whole floats among integers, texts that are numbers."""
-    return _fits_always(kind, affinity) or (affinity in _NUMERIC and kind in {float, str, Decimal})
-
-
-def _fits(value: Any, column: Column) -> bool:
-    kind = type(value)
-    if isinstance(value, float) and column.affinity == "INTEGER":
-        return value.is_integer()
-    if isinstance(value, str) and column.affinity in _NUMERIC:
-        return is_number_text(value)
-    return _fits_always(kind, column.affinity) or isinstance(value, Decimal)

@@ -70,3 +70,33 @@ def table_contents(file: Path, name: str, key: Sequence[str]) -> TableContents:
     columns = {column.name: column.declared for column in table.columns}
     found = tuple(key) or tuple(column for (column,) in own)
     return TableContents(file, table.name, exists=True, columns=columns, key=found)
+
+
+def copied_database(file: Path, folder: Path) -> Path:
+    """Copy a database into a folder, without etlctl's own tables; return the copy, which is not made of nothing.
+
+    Raises:
+        FatalError: The database cannot be read.
+    """
+    copy = folder / file.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        # A database in WAL mode that is closed is best opened for writing: that leaves no new files behind.
+        unfinished = any(map(_holds_something, (f"{file}-wal", f"{file}-journal")))
+        source = Database(file, create=False, read_only=unfinished)
+        target = Database(copy, create=True)
+        with closing(source), closing(target), source.told():
+            source.connection.backup(target.connection)
+            own = target.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '\\_etlctl\\_%' ESCAPE '\\'"
+            )
+            for (name,) in own.fetchall():
+                target.execute(f"DROP TABLE {quoted(name)}")
+    return copy
+
+
+def _holds_something(journal: str) -> bool:
+    try:
+        return Path(journal).stat().st_size > 0
+    except OSError:
+        return False

@@ -10,6 +10,8 @@ from typing import Any
 
 from etlctl.errors import ComponentError, EtlctlError, FatalError, RetryableError
 from etlctl.kit.atomic import write_failure
+from etlctl.kit.sql.methods import quoted
+from etlctl.kit.sql.tokens import CREATE, TABLE
 
 BUSY_SECONDS = 30.0
 """How long to wait for another process's transaction."""
@@ -90,6 +92,33 @@ class Database:
                 help="choose a database of its own for the records",
             )
 
+    mark = "?"
+    row_lock = ""  # a transaction that writes has the whole file to itself
+    tokens = TABLE
+    trouble: type[Exception] = sqlite3.Error
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    def create_tokens(self) -> None:
+        """Make the table of commit tokens, if it is not there."""
+        self.execute(CREATE)
+
+    def has_table(self, name: str) -> bool:
+        """Tell whether there is a table of a name."""
+        sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+        return self.execute(sql, (name,)).fetchone() is not None
+
+    def drop_table(self, name: str) -> None:
+        """Remove a table with its indexes and triggers, if it is there."""
+        self.execute(f"DROP TABLE IF EXISTS {quoted(name)}")
+
+    def refused(self, error: Exception) -> str | None:
+        """Return what SQLite says of data that break a constraint; None for any other error."""
+        return str(error) if isinstance(error, sqlite3.IntegrityError) else None
+
     @property
     def connection(self) -> sqlite3.Connection:
         """The connection, for statements with many values."""
@@ -108,6 +137,10 @@ class Database:
         if not self._connection.in_transaction:
             with self.told():
                 self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit the open transaction."""
+        self.execute("COMMIT")
 
     @property
     def writing(self) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,6 +15,7 @@ from etlctl.kit.codecs.frame_text import (
     text_columns,
 )
 from etlctl.kit.sql.blocks import Block, Refusals
+from etlctl.kit.sql.frame_kinds import kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +35,7 @@ def frame_block(frame: pl.DataFrame) -> tuple[Block, Refusals] | None:
         gone = {place for place, _ in refusals}
         places = [place for place in places if place not in gone]
     columns = {name: series.to_list() for name, series in zip(whole.columns, _ready(whole).get_columns(), strict=True)}
-    kinds = {name: _kinds(dtype) for name, dtype in whole.schema.items()}
+    kinds = {name: kinds_of(dtype) for name, dtype in whole.schema.items()}
     return Block(columns, places, kinds, ready=True), refusals
 
 
@@ -74,30 +73,3 @@ def _cast(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     if isinstance(dtype, pl.Decimal | pl.Date | pl.Categorical | pl.Enum):
         return value.cast(pl.String)
     return None
-
-
-def _kinds(dtype: pl.DataType) -> frozenset[type]:
-    if isinstance(dtype, pl.Null):
-        return frozenset()
-    if dtype.is_integer():
-        return frozenset({int})
-    if dtype.is_float():
-        return frozenset({float})
-    for of, kind in _KINDS:
-        if isinstance(dtype, of):
-            return frozenset({kind})
-    return frozenset({str})
-
-
-_KINDS: tuple[tuple[type[pl.DataType], type], ...] = (
-    (pl.Boolean, bool),
-    (pl.Decimal, Decimal),
-    (pl.Datetime, datetime),
-    (pl.Date, date),
-    (pl.Time, time),
-    (pl.Duration, timedelta),
-    (pl.Binary, bytes),
-    (pl.List, list),
-    (pl.Array, list),
-    (pl.Struct, dict),
-)

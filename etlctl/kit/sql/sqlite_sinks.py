@@ -7,25 +7,22 @@ stream's own, so that a run which died goes on with them, and nothing is seen of
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from difflib import get_close_matches
 
 from etlctl.batch import Batch
 from etlctl.errors import FatalError
 from etlctl.kit.sql.blocks import Block, Refusals
+from etlctl.kit.sql.destination import Guard, Sink
+from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.methods import Method, listed
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_dml import Loading
-from etlctl.kit.sql.sqlite_intake import Intake, Job
+from etlctl.kit.sql.sqlite_intake import SqliteIntake
 from etlctl.kit.sql.sqlite_table import Table, add_columns, create_table, existing_table, has_index, read_table
 
-Guard = Callable[[int, int], None]
-"""Refuses to replace so many records by so many; the first number is only sure to be 0 or not."""
 
-
-class Sink(ABC):
-    """Where the batches of a run go.
+class TableSink(Sink):
+    """A sink of SQLite.
 
     Args:
         database: The open database.
@@ -33,51 +30,19 @@ class Sink(ABC):
         table: The table; None when it does not exist yet.
     """
 
-    visible = False
-    """What is committed can be seen at once."""
-
     def __init__(self, database: Database, job: Job, table: Table | None) -> None:
         self._database = database
         self._job = job
         self._target = table
-        self._intake = Intake(job)
+        self._intake = SqliteIntake(job)
         self._table_before = table
-
-    @abstractmethod
-    def write(self, batch: Batch) -> Refusals:
-        """Take a batch; return the records that cannot be taken."""
-
-    def check(self, guard: Guard, *, counted: bool) -> None:  # noqa: B027 - most replace nothing
-        """Ask the guard what ``publish`` will ask it.
-
-        Args:
-            guard: Asked before records are replaced.
-            counted: The guard needs to know how many there were.
-        """
-
-    @abstractmethod
-    def publish(self, guard: Guard, *, counted: bool) -> None:
-        """Make everything visible.
-
-        Args:
-            guard: Asked before records are replaced.
-            counted: The guard needs to know how many there were.
-        """
 
     def note_lost(self) -> None:
         """Report columns of the table, if it was there before, that no record had a field for."""
         self._intake.note_lost(self._table_before)
 
-    @abstractmethod
-    def refresh(self) -> None:
-        """Look at the tables again: a transaction that changed them was undone."""
 
-    @abstractmethod
-    def take_unmatched(self) -> int:
-        """Return how many records had a key that no row has, since the last time this was asked."""
-
-
-class Direct(Sink):
+class Direct(TableSink):
     """Straight into the table."""
 
     visible = True
@@ -118,7 +83,7 @@ class Direct(Sink):
         return self._loading.take_unmatched()
 
 
-def made_table(database: Database, intake: Intake, job: Job, name: str, blocks: list[Block]) -> Table:
+def made_table(database: Database, intake: SqliteIntake, job: Job, name: str, blocks: list[Block]) -> Table:
     """Make the table a job needs, from the declared fields and those of its first batch."""
     columns = intake.columns(blocks)
     missing = [key for key in job.key if key.lower() not in {column.name.lower() for column in columns}]

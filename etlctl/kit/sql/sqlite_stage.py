@@ -6,12 +6,13 @@ from etlctl.batch import Batch
 from etlctl.errors import FatalError
 from etlctl.faults import fault
 from etlctl.kit.sql.blocks import Block, Refusals
+from etlctl.kit.sql.destination import Guard
+from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.methods import Method, listed, quoted
 from etlctl.kit.sql.sqlite_database import Database
 from etlctl.kit.sql.sqlite_dml import Loading
-from etlctl.kit.sql.sqlite_intake import Job
-from etlctl.kit.sql.sqlite_sinks import Guard, Sink, find_target, made_table
-from etlctl.kit.sql.sqlite_table import Column, Table, add_columns, copy_form, drop_table, existing_table, read_table
+from etlctl.kit.sql.sqlite_sinks import TableSink, find_target, made_table
+from etlctl.kit.sql.sqlite_table import Column, Table, add_columns, copy_form, existing_table, read_table
 
 _OWN_ID = "_etlctl_auto"
 _FIELDS = "_etlctl_fields"
@@ -24,7 +25,7 @@ def is_log(stage: Table) -> bool:
     return stage.column(_FIELDS) is not None
 
 
-class Shadow(Sink):
+class Shadow(TableSink):
     """Fills a table of the same form; it replaces the target, is added to it, or becomes it.
 
     Args:
@@ -124,7 +125,7 @@ class Shadow(Sink):
         add_columns(self._database, target, columns)
         self._move(self._stage, target.widened(columns))
         fault("publish.during")
-        drop_table(self._database, self._name)
+        self._database.drop_table(self._name)
 
     def _merge(self, stage: Table) -> None:
         """Upsert into a table that another run has made since this one began."""
@@ -141,7 +142,7 @@ class Shadow(Sink):
             f"WHERE true ON CONFLICT ({listed(self._job.key)}) DO {'UPDATE SET ' + changes if changes else 'NOTHING'}"
         )
         fault("publish.during")
-        drop_table(self._database, self._name)
+        self._database.drop_table(self._name)
 
     def _before(self, target: Table, *, counted: bool) -> int:
         if counted:
@@ -176,7 +177,7 @@ class Shadow(Sink):
         return 0
 
 
-class Log(Sink):
+class Log(TableSink):
     """Keeps updates, deletes and upserts in a log, each tried on the table and undone; replays it at the end.
 
     Args:
@@ -286,7 +287,7 @@ class Log(Sink):
             )
             self._replay.replay(target, names, rows)
             fault("publish.during")
-        drop_table(self._database, self._name)
+        self._database.drop_table(self._name)
 
     def _parts(self) -> list[tuple[str, int, int]]:
         """Return stretches of the log whose records have the same fields: their mask, first and last number."""

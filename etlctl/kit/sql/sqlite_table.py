@@ -5,30 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 from etlctl.errors import FatalError
 from etlctl.frozen import frozen
 from etlctl.kit.sql.methods import listed, quoted
 from etlctl.kit.sql.sqlite_database import Database
-from etlctl.kit.sql.sqlite_values import SCHEMA_TYPES, affinity_of
+from etlctl.kit.sql.sqlite_values import SCHEMA_TYPES, affinity_of, is_number_text
+from etlctl.kit.sql.tables import Declared
 
 _NAME = r'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|[^\s("`\[]+)'
 _CREATE_TABLE = re.compile(rf"\s*CREATE\s+TABLE\s+{_NAME}", re.IGNORECASE)
 _CREATE_INDEX = re.compile(rf"\s*CREATE\s+UNIQUE\s+INDEX\s+{_NAME}\s+ON\s+{_NAME}", re.IGNORECASE)
 _NOT_GENERATED = 0
-
-
-class Declared(Protocol):
-    """A field of the contract's schema."""
-
-    @property
-    def type(self) -> str:
-        """Name of the type, such as ``integer``."""
-
-    @property
-    def required(self) -> bool:
-        """It has a value in every record."""
+_AS_TEXT = (str, Decimal, datetime, date, time, timedelta, dict, list, tuple, UUID)
+_NUMERIC = frozenset({"INTEGER", "REAL", "NUMERIC"})
 
 
 @frozen
@@ -50,6 +44,28 @@ class Column:
     required: bool = False
     default: str | None = None
     generated: bool = False
+
+    def takes_all(self, kind: type) -> bool:
+        """Tell whether every value of a Python type is at home in the column."""
+        if self.affinity == "BLOB":
+            return True
+        if self.affinity == "TEXT":
+            return issubclass(kind, _AS_TEXT)
+        if self.affinity == "REAL":
+            return kind in {int, float}
+        return kind in {int, bool} or (self.affinity == "NUMERIC" and kind in {float, Decimal})
+
+    def takes_some(self, kind: type) -> bool:
+        """Tell whether some values of a Python type are: whole floats among integers, texts that are numbers."""
+        return self.takes_all(kind) or (self.affinity in _NUMERIC and kind in {float, str, Decimal})
+
+    def takes(self, value: Any) -> bool:
+        """Tell whether a value is at home in the column."""
+        if isinstance(value, float) and self.affinity == "INTEGER":
+            return value.is_integer()
+        if isinstance(value, str) and self.affinity in _NUMERIC:
+            return is_number_text(value)
+        return self.takes_all(type(value)) or isinstance(value, Decimal)
 
 
 @frozen
@@ -81,6 +97,10 @@ class Table:
         """Return the column of a name in any case, or None."""
         wanted = name.lower()
         return next((column for column in self.columns if column.name.lower() == wanted), None)
+
+    def fills(self, column: Any) -> bool:
+        """Tell whether a column gets a value by itself when a record has none."""
+        return column.default is not None or column.name == self.row_id
 
     def widened(self, columns: Iterable[Column]) -> Table:
         """Return the table with columns added that it does not have."""
@@ -215,8 +235,3 @@ def copy_form(database: Database, table: Table, name: str) -> None:
         if unique is not None:
             index = quoted(f"{name}_{number}")
             database.execute(f"CREATE UNIQUE INDEX {index} ON {quoted(name)}{sql[unique.end() :]}")
-
-
-def drop_table(database: Database, name: str) -> None:
-    """Remove a table with its indexes and triggers, if it is there."""
-    database.execute(f"DROP TABLE IF EXISTS {quoted(name)}")

@@ -32,6 +32,9 @@ class Answer(Protocol):
     def fetchone(self) -> Any:
         """Return the next row, or None."""
 
+    def fetchall(self) -> Sequence[Any]:
+        """Return the rows that are left."""
+
 
 @frozen
 class Token:
@@ -80,6 +83,8 @@ class TokenTable:
         fence: Generation of its lease.
         place: The destination, for messages.
         mark: What stands for a value in a statement.
+        table: The table as SQL names it, a schema included.
+        lock: What makes a SELECT wait for a transaction that is changing its row, such as ``FOR UPDATE``.
     """
 
     def __init__(
@@ -91,6 +96,8 @@ class TokenTable:
         fence: int,
         place: str,
         mark: str = "?",
+        table: str = TABLE,
+        lock: str = "",
     ) -> None:
         self._run_statement = execute
         self._stream = stream
@@ -98,12 +105,18 @@ class TokenTable:
         self._fence = fence
         self._place = place
         self._mark = mark
+        self._table = table
+        self._lock = lock
 
-    def read(self) -> Stored | None:
-        """Return what the table holds for the stream."""
+    def read(self, *, locked: bool = False) -> Stored | None:
+        """Return what the table holds for the stream.
+
+        Args:
+            locked: Wait for whoever is changing it now, and keep others from changing it until the transaction ends.
+        """
         row = self._execute(
             f"SELECT run, seq, fence, position, account, finished, visible, records, updated_at "
-            f"FROM {TABLE} WHERE stream = ?",
+            f"FROM {self._table} WHERE stream = ? {self._lock if locked else ''}",
             self._stream,
         ).fetchone()
         if row is None:
@@ -123,7 +136,7 @@ class TokenTable:
         if stored.token.fence > self._fence:
             return False
         self._execute(
-            f"UPDATE {TABLE} SET fence = ? WHERE stream = ? AND fence < ?", self._fence, self._stream, self._fence
+            f"UPDATE {self._table} SET fence = ? WHERE stream = ? AND fence < ?", self._fence, self._stream, self._fence
         )
         return True
 
@@ -131,7 +144,7 @@ class TokenTable:
         """Note that rows which waited for their publication are gone."""
         if stored is not None and stored.staged:
             self._execute(
-                f"UPDATE {TABLE} SET run = '', seq = 0, position = NULL, account = '{{}}', records = 0 "
+                f"UPDATE {self._table} SET run = '', seq = 0, position = NULL, account = '{{}}', records = 0 "
                 "WHERE stream = ? AND fence <= ?",
                 self._stream,
                 self._fence,
@@ -149,8 +162,8 @@ class TokenTable:
             CheckpointError: The batch is not the next one.
         """
         changed = self._execute(
-            f"UPDATE {TABLE} SET run = ?, seq = ?, fence = ?, position = ?, account = ?, finished = ?, visible = ?, "
-            "records = ?, updated_at = ? WHERE stream = ? AND fence <= ? "
+            f"UPDATE {self._table} SET run = ?, seq = ?, fence = ?, position = ?, account = ?, finished = ?, "
+            "visible = ?, records = ?, updated_at = ? WHERE stream = ? AND fence <= ? "
             "AND ((run = ? AND seq = ?) OR (run <> ? AND ? = 1))",
             *(token.run, token.seq, token.fence, *_texts(token), int(token.finished), int(token.visible)),
             *(records, _now(), token.stream, token.fence, token.run, token.seq - 1, token.run, token.seq),
@@ -169,7 +182,7 @@ class TokenTable:
             FencedError: A newer lease has been here.
         """
         changed = self._execute(
-            f"UPDATE {TABLE} SET finished = 1, visible = 1, records = ?, updated_at = ? "
+            f"UPDATE {self._table} SET finished = 1, visible = 1, records = ?, updated_at = ? "
             "WHERE stream = ? AND fence <= ? AND run = ?",
             *(records, _now(), self._stream, self._fence, self._run),
         ).rowcount
@@ -178,7 +191,7 @@ class TokenTable:
         self.check(f"publishing run {self._run}")
         # A run without a single batch has no token yet.
         done = Token(self._stream, self._run, 0, self._fence, None, {}, finished=True, visible=True)
-        self._execute(f"DELETE FROM {TABLE} WHERE stream = ?", self._stream)
+        self._execute(f"DELETE FROM {self._table} WHERE stream = ?", self._stream)
         self._insert(done, records)
 
     def check(self, what: str) -> None:
@@ -207,7 +220,8 @@ class TokenTable:
 
     def _insert(self, token: Token, records: int) -> None:
         self._execute(
-            f"INSERT INTO {TABLE} (stream, run, seq, fence, position, account, finished, visible, records, updated_at) "
+            f"INSERT INTO {self._table} "
+            "(stream, run, seq, fence, position, account, finished, visible, records, updated_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(token.stream, token.run, token.seq, token.fence, *_texts(token)),
             *(int(token.finished), int(token.visible), records, _now()),

@@ -1,0 +1,1 @@
+"""What the HTTP components share: a client with guards, its options, cassettes, a cache."""
