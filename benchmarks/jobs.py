@@ -160,7 +160,7 @@ def dlt_python(asked: Path | None, *, install: bool) -> Path | None:
     found = asked or home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if install and not found.exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(found), "-m", "pip", "install", "--quiet", "dlt[parquet]"], check=True)
+        subprocess.run([str(found), "-m", "pip", "install", "--quiet", "dlt[parquet,sqlalchemy]"], check=True)
     return found if found.exists() else None
 
 

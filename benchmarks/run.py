@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from benchmarks import jobs, report
+from benchmarks import api, jobs, report
 from benchmarks.measure import Command, CommandFailed, clear, run_once, take_turns
 
 
@@ -125,6 +125,24 @@ def from_postgres(session: Session) -> list[report.Finding]:
         many = reading.etlctl(place, "from-postgres-5x", "many")
         take_turns([many], max(1, session.rounds // 2))
     return [*findings, report.Finding.memory(f"{title}, peak memory at five times the rows", many, ours, limit=1.25)]
+
+
+def http(session: Session) -> list[report.Finding]:
+    """Pages of an API into SQLite: against a loop by hand with eight requests in flight, and dlt's REST source."""
+    source, pages = jobs.data(session.rows, "csv"), max(1, session.rows // 1000)
+    with api.serving(source, pages) as url:
+        ours, hand = api.etlctl("http", url, "out.db"), api.by_hand("aiohttp + executemany", url, "http.db")
+        theirs = api.dlt("dlt", session.dlt, url) if session.dlt else None
+        take_turns([ours, hand], session.rounds)
+        if theirs is not None:
+            take_turns([theirs], max(1, session.rounds // 3))
+        api.require_same_flights(*(one for one in (ours, hand, theirs) if one is not None))
+    title = f"HTTP, {pages:,} pages of 500, 5 ms → SQLite"
+    found = [report.Finding.at_most(f"{title}, against aiohttp + executemany", ours, hand, limit=2.2)]
+    if theirs is None:
+        print("dlt is not installed: its check is left out (--install-dlt)", file=sys.stderr)
+        return found
+    return [*found, report.Finding.faster(f"{title}, against dlt's REST source", ours, theirs, limit=10)]
 
 
 def checkpoints(session: Session) -> list[report.Finding]:
@@ -230,6 +248,7 @@ CHECKS: dict[str, Callable[[Session], list[report.Finding]]] = {
         parquet,
         jsonl,
         sqlite,
+        http,
         postgres,
         upsert,
         from_postgres,

@@ -25,9 +25,9 @@ class Database(Extractor):
     """Reads a table or the rows of a query, in one snapshot of the database and without changing anything.
 
     With a key (a table's primary key, unless ``key`` says otherwise) rows come in its order, and a run that was
-    interrupted goes on after the last row it had: nothing is lost or repeated, whatever was inserted, changed or
-    removed meanwhile, though rows changed between two attempts are seen as they are then. Without a key rows are
-    counted and skipped, which is exact only for a source that does not change and has an ORDER BY.
+    interrupted goes on right after the last row it had. Each attempt sees one snapshot: of what was inserted, changed
+    or removed between two attempts, it sees what comes after that row. Without a key rows are counted and skipped, which
+    is exact only for a query with an ORDER BY whose rows do not change.
 
     Values keep their exact types: decimals, times in UTC, binary, lists; text and null never mix. PostgreSQL's
     ``numeric`` without a precision has 20 decimal places: cast it in a query to have others. A row with a value that no

@@ -28,6 +28,8 @@ class Http(HttpOptions, Question, Extractor):
     """Instead of ``url``: what all addresses of the API begin with."""
     api_endpoint: str | None = None
     """With ``base_url``: the rest of the address."""
+    param_mapping: dict[str, str] = Field(default_factory=dict)
+    """Names that parameters have in the query, where they are others: ``{symbol: ticker}``."""
     children: ChildRequests | None = None
     """Requests to make for each record, such as the orders of each customer."""
     path_fields: bool = True
@@ -68,6 +70,7 @@ class Http(HttpOptions, Question, Extractor):
         ),
     )
     tabular: ClassVar[bool | None] = None
+    sends_params: ClassVar[str | None] = "params"
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
@@ -105,6 +108,7 @@ class Http(HttpOptions, Question, Extractor):
             address=self.address,
             base_url=self.base_url,
             children=self.children,
+            param_mapping=self.param_mapping,
             allow_hosts=self.allow_hosts,
             path_fields=self.path_fields,
             fail_on_bad=self.on_bad_record == "fail",

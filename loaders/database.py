@@ -34,10 +34,11 @@ class Database(Loader):
     Each batch and its commit token (in the table ``_etlctl_commits``) are one transaction: whatever happens, a resumed
     run neither loses nor repeats a record. That takes a database with transactions; MySQL tables must be InnoDB. In
     ``processing_mode: full``, and whenever records are replaced, they wait in a table beside the target. A replace in
-    MySQL swaps the two by one ``RENAME TABLE``, so that readers see all of the old or all of the new. Tables and columns
-    that a run makes stay when it fails: MySQL cannot undo them. Sessions are strict, in UTC and ``utf8mb4``. Values are
-    kept exactly or the record is rejected, as is one that the database refuses; the rest of its batch is loaded. Where
-    etlctl has no SQL of its own for a database, upserts, updates and deletes go record by record inside the transaction.
+    MySQL swaps the two by one ``RENAME TABLE``, so that readers see all of the old or all of the new. Tables and
+    columns that a run makes stay when it fails: MySQL cannot undo them. Sessions are strict, in UTC and ``utf8mb4``.
+    Values are kept exactly or the record is rejected, as is one that the database refuses; the rest of its batch is
+    loaded. URLs of PostgreSQL and SQLite go the way of ``type: postgres`` and ``type: sqlite``; in databases that
+    etlctl has no SQL of its own for, upserts, updates and deletes go record by record inside the transaction.
     """
 
     table: str = Field(min_length=1, pattern=r"^[^\x00]+$")
@@ -182,7 +183,9 @@ class Database(Loader):
         from etlctl.sdk.transferring import TransferWriter  # noqa: PLC0415
 
         policy = DriftPolicy.of(self.schema_evolution)
-        job = Job(self.table, self.method, self.key, self.create_table, policy, ctx.fields, ctx.warn, ctx.drift, ctx.resume)
+        job = Job(
+            self.table, self.method, self.key, self.create_table, policy, ctx.fields, ctx.warn, ctx.drift, ctx.resume
+        )
         lease = Lease(ctx.stream, ctx.run_id, ctx.fence, ctx.resume)
         return TransferWriter(self._place(ctx).transfer(job, lease, staged=ctx.publish_once), ctx)
 
@@ -193,7 +196,9 @@ class Database(Loader):
             FatalError: The database is on a server, or cannot be read.
         """
         copy = self._place(ctx).copied(folder)
-        return self.model_copy(update={"url": f"sqlite:///{copy.absolute()}", "database": None, "connection_string": None})
+        return self.model_copy(
+            update={"url": f"sqlite:///{copy.absolute()}", "database": None, "connection_string": None}
+        )
 
     async def contents(self, ctx: WriteContext) -> Counter[str]:
         """Return how often each row is in the table, as JSON of its columns; none when there is no table.

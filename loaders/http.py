@@ -44,7 +44,7 @@ class Http(HttpOptions, Loader):
     idempotency: Idempotency | Literal[False] = Field(default_factory=Idempotency)
     """How a request that is sent again is recognised; ``false`` for a server that knows no such thing: then a request may arrive twice when a connection breaks or the process dies."""  # noqa: E501
     concurrency: int = Field(default=4, ge=1, le=64)
-    """Requests that may be on their way at once. Those of the same record (``idempotency.key``), else of the same address with fields in it, are sent one after another; without either the order within a batch is free."""  # noqa: E501
+    """Requests that may be on their way at once. Those of the same record (``idempotency.fields``), else of the same address with fields in it, are sent one after another; without either the order within a batch is free."""  # noqa: E501
     response: Answers = Field(default_factory=Answers)
     """What an answer says of the records."""
 
@@ -56,7 +56,7 @@ class Http(HttpOptions, Loader):
             "Change each person where it is",
             "url: https://api.example.com/people/${id}\nmethod: PUT\n"
             "body: {name: \"${name}\", tags: [imported], age: \"${age}\"}\n"
-            "auth: {type: bearer, token: example-token}\nidempotency: {key: id}\nrate_limit: {requests: 50, per: 1}",
+            "auth: {type: bearer, token: example-token}\nidempotency: {fields: id}\nrate_limit: {requests: 50, per: 1}",
         ),
         Example(
             "Several records in one request, and an answer that tells of each",
@@ -85,6 +85,14 @@ class Http(HttpOptions, Loader):
     def delivery(self) -> Delivery:
         """Return what the idempotency key makes of it, given a server that honours it."""
         return Delivery.at_least_once if self.idempotency is False else Delivery.idempotent_with_key
+
+    def fields_read(self) -> dict[str, set[str]]:
+        """Return the fields that templates and the key name."""
+        from etlctl.kit.outgoing.templates import fields_of  # noqa: PLC0415
+
+        key = self.idempotency
+        named = set(key.names) if isinstance(key, Idempotency) else set()
+        return {"url": fields_of(self.url), "body": fields_of(self.body), "idempotency": named}
 
     def identity(self, base_dir: Path) -> tuple[str, ...] | None:  # noqa: ARG002
         """Two destinations may well send different things to the same address."""
@@ -149,7 +157,7 @@ class Http(HttpOptions, Loader):
             body=self.body,
             batch_body={self.records_key: RECORDS} if self.records_key is not None else self.batch_body,
             has_body=has_body,
-            key_fields=key.fields if isinstance(key, Idempotency) else (),
+            key_fields=key.names if isinstance(key, Idempotency) else (),
             keyed=isinstance(key, Idempotency),
             headers={} if not has_body or _has_type(self.headers) else {"Content-Type": "application/json"},
         )

@@ -169,7 +169,7 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3_bucket(s3_server: str) -> str:
     """Give the name of a new, empty bucket of the S3 server."""
-    name = f"test-{uuid4().hex}"
+    name = f"test{uuid4().hex}"
     urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{name}", method="PUT"), timeout=30).close()
     return name
 

@@ -19,17 +19,23 @@ class Proxy:
     Attributes:
         url: Where it listens.
         cut: Tells whether only the first half of an answer's body is sent.
+        short: Tells whether the body is half as long as it should be, and announced so.
         drop: Tells whether the answer is lost after the request was carried out.
         refuse: Returns a status and the body of an error instead of passing a request on.
         deaf: Conditions of writes are not passed on.
+        ask: Changes the headers of a request.
+        answer: Changes the headers of an answer.
         requests: Method and path of every request.
     """
 
     url: str = ""
     cut: Callable[[str, str], bool] = lambda _method, _path: False
+    short: Callable[[str, str], bool] = lambda _method, _path: False
     drop: Callable[[str, str], bool] = lambda _method, _path: False
     refuse: Callable[[str, str], tuple[int, str] | None] = lambda _method, _path: None
     deaf: bool = False
+    ask: Callable[[dict[str, str]], dict[str, str]] = lambda headers: headers
+    answer: Callable[[dict[str, str]], dict[str, str]] = lambda headers: headers
     requests: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -51,7 +57,7 @@ def s3_proxy(server: str) -> Iterator[Proxy]:
             headers = {k: v for k, v in self.headers.items() if not (proxy.deaf and k.lower() in CONDITIONS)}
             connection = http.client.HTTPConnection(target, timeout=30)
             try:
-                connection.request(self.command, self.path, body, headers)
+                connection.request(self.command, self.path, body, proxy.ask(headers))
                 answer = connection.getresponse()
                 data = answer.read()
             finally:
@@ -59,7 +65,9 @@ def s3_proxy(server: str) -> Iterator[Proxy]:
             if proxy.drop(self.command, self.path):
                 self.close_connection = True
                 return
-            self._answer(answer.status, dict(answer.getheaders()), data, cut=proxy.cut(self.command, self.path))
+            self._answer(
+                answer.status, proxy.answer(dict(answer.getheaders())), data, cut=proxy.cut(self.command, self.path)
+            )
 
         def _answer(self, status: int, headers: dict[str, str], data: bytes, *, cut: bool = False) -> None:
             self.send_response_only(status)

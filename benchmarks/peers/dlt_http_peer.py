@@ -18,12 +18,14 @@ def main() -> None:
             "DLT_DATA_DIR": str(target / "state"),
             "EXTRACT__WORKERS": "2",
             "NORMALIZE__WORKERS": "2",
+            "LOAD__WORKERS": "1",
             "DATA_WRITER__BUFFER_MAX_ITEMS": "50000",
             "DATA_WRITER__FILE_MAX_ITEMS": "250000",
             "DATA_WRITER__DISABLE_COMPRESSION": "true",
             "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",
         }
     )
+    target.mkdir(parents=True, exist_ok=True)
     import dlt
     from dlt.sources.rest_api import rest_api_source
 

@@ -35,6 +35,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no s
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
+def cassette(record: Path | None, replay: Path | None) -> dict[str, Path | None]:
+    """Return the options of recorded HTTP answers.
+
+    Raises:
+        typer.BadParameter: Both are given.
+    """
+    if record is not None and replay is not None:
+        raise typer.BadParameter("an answer cannot be recorded and come from a record; leave out --record or --replay")
+    return {"record": record, "replay": replay}
+
+
 def parse_params(given: Sequence[str] | None) -> dict[str, Any]:
     """Turn ``NAME=VALUE`` arguments into a mapping; values stay text, the contract's types apply later.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etlctl.cli import output
-from etlctl.cli.arguments import AsJson, ContractPath, Params, Record, Replay, RunDate, parse_params
+from etlctl.cli.arguments import AsJson, ContractPath, Params, Record, Replay, RunDate, cassette, parse_params
 
 if TYPE_CHECKING:
     from etlctl.orchestrator.tryout import Tried
@@ -38,8 +38,8 @@ def preview(
 
         orchestrator = ETLOrchestrator(contract, params=parse_params(param), warn=output.warn)
         date = run_date.date() if run_date else None
-        cassette = {"record": record, "replay": replay}
-        tried = asyncio.run(orchestrator.follow(limit if steps else 0, sample=sample, run_date=date, **cassette))
+        tape = cassette(record, replay)
+        tried = asyncio.run(orchestrator.follow(limit if steps else 0, sample=sample, run_date=date, **tape))
         if json:
             output.json_data(_as_json(tried, limit, steps=steps))
         else:

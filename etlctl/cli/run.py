@@ -19,6 +19,7 @@ from etlctl.cli.arguments import (
     Quiet,
     Record,
     Replay,
+    cassette,
     parse_params,
 )
 
@@ -119,6 +120,7 @@ def run(
     etlctl run contracts/prices --param-file symbols.yaml --concurrency 10
     """
     with output.errors_as_exit_codes():
+        flags = {"restart": restart, "accept_changes": accept_changes, "dry_run": dry_run}
         options: dict[str, Any] = {
             "params": parse_params(param),
             "run_date": run_date.date() if run_date else None,
@@ -131,17 +133,13 @@ def run(
             "error_threshold": error_threshold,
             "workers": workers,
             "trigger": trigger.value,
-            "restart": restart,
-            "accept_changes": accept_changes,
-            "dry_run": dry_run,
-            "record": record,
-            "replay": replay,
+            **flags,
+            **cassette(record, replay),
         }
         if prove or watch:
             (_prove if prove else _watch)(contract, options, json=json)
             return
-        pace = (concurrency, delay)
-        _load(contract, options, param_file, pace, checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
+        _load(contract, options, param_file, (concurrency, delay), checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
 
 
 def _load(

@@ -31,6 +31,7 @@ from etlctl.contract.options import check_options
 from etlctl.contract.record_templates import record_templates
 from etlctl.contract.rules.registry import run_checks
 from etlctl.contract.sections import ContractSection, ExtractEnvelope, LoadEnvelope, TransformEnvelope
+from etlctl.contract.sent_params import send_unreferenced
 from etlctl.contract.steps import authored_steps
 from etlctl.contract.template_params import unset_in_templates
 from etlctl.contract.variables import Resolved, Resolver, Values
@@ -181,6 +182,7 @@ class _Examiner:
             if part is not None:
                 self._resolve(section, part, values)
         self._note_references(values)
+        send_unreferenced(self.checked, values, self.components.catalog)
         self._extract()
         self._load()
         self._transform()

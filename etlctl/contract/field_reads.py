@@ -62,6 +62,11 @@ def check_keys(checked: Checked, known: FieldSet) -> None:
                 given = part.value(there)
                 place = (*there, given.index(name)) if isinstance(given, list) and name in given else there
                 _missing(checked, part, part.value_span(place), name, known, f"'primary_key' names field {name!r}")
+        for option, names in loader.fields_read().items():
+            for name in sorted(names):
+                if part is not None and not (known.has(name) or known.has(name.partition(".")[0])):
+                    span = part.value_span((*path, option))
+                    _missing(checked, part, span, name, known, f"{option!r} reads field {name!r}")
 
 
 def _has_column(known: FieldSet, name: str) -> bool:

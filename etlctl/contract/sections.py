@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from etlctl.contract.data_rules import RecordSchema, RunChecks
 from etlctl.contract.incremental_section import IncrementalSection
@@ -23,6 +23,13 @@ class InputParam(Section):
     """Value when none is given."""
     description: str | None = None
     """What it means, for the reader."""
+
+
+def _named(params: Any) -> Any:
+    """Return parameters by name; a list of names declares texts that may be left out."""
+    if isinstance(params, list) and all(isinstance(name, str) for name in params):
+        return {name: {} for name in params}
+    return params
 
 
 class Checkpointing(Section):
@@ -50,7 +57,9 @@ class ErrorRecovery(Section):
 class ExtractEnvelope(Section):
     """Keys of ``extract.yaml`` that are the same for every extractor."""
 
-    input_params: dict[str, InputParam] = Field(default_factory=dict)
+    input_params: Annotated[
+        dict[str, InputParam], BeforeValidator(_named, json_schema_input_type=dict[str, InputParam] | list[str])
+    ] = Field(default_factory=dict)
     """Parameters a run takes."""
     processing_mode: Annotated[ProcessingMode, Field(strict=False)] = ProcessingMode.full
     """``full`` publishes once with the whole set in view; ``streaming`` commits batch by batch in constant memory; ``hybrid`` is streaming that reads further ahead."""  # noqa: E501

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class Resolver:
             return text
         if len(parts) == 1 and isinstance(parts[0], Reference) and self._is_plain(path) and made != text:
             self._out.rereadable.add(path)
+        for secret in _passwords_between(parts, made):
+            self._out.secrets += secret_forms(secret)
         return made
 
     def _value(self, reference: Reference, path: PathKey) -> str | None:
@@ -227,9 +229,27 @@ def _unset_cursor(name: str, default: str, *, incremental: bool) -> tuple[str, s
     return "${cursor} has no value for the first run: there is no cursor yet, and no initial value", help_
 
 
+def _passwords_between(parts: Sequence[str | Reference], made: str) -> Iterator[str]:
+    """Yield what stands for ``${env:PW}`` in ``postgresql://etl:${env:PW}@host/shop``, encoded or not."""
+    for before, part, after in zip(parts, parts[1:], parts[2:], strict=False):
+        if isinstance(before, str) and isinstance(part, Reference) and isinstance(after, str):
+            found = re.search(r"://[^/]*:$", before) if after.startswith("@") else None
+            start, end = made.find(before), made.find(after, made.find(before) + len(before))
+            if found is not None and 0 <= start < end:
+                yield made[start + len(before) : end]
+
+
 def is_credential_path(path: PathKey) -> bool:
     """Tell whether an option holds a credential, by its name or that of a block around it."""
-    return any(isinstance(part, str) and is_credential_name(part) for part in path)
+    return any(
+        isinstance(part, str) and is_credential_name(part) and not _is_key_of_rows(path, place)
+        for place, part in enumerate(path)
+    )
+
+
+def _is_key_of_rows(path: PathKey, place: int) -> bool:
+    """Tell whether it is the ``key`` option of a component, such as ``database``, which names columns."""
+    return path[place] == "key" and (place == 0 or isinstance(path[place - 1], int) or path[place - 1] == "with")
 
 
 def _as_text(value: Any) -> str:

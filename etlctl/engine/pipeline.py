@@ -221,7 +221,11 @@ class Pipeline:
         reached = None if beginning.replayed else self.account.reached
         self._scan = scanning(self._steps, self._settings.increment, reached)
         contexts = await self._ready_steps()
-        before = Cutter([], self._unit_size(), replay=replay, redo=redo) if self._whole else None
+        before = None
+        if self._whole and self._settings.mode is ProcessingMode.full:
+            before = Cutter([], EVERYTHING)  # what is loaded already is left out behind the steps, not before them
+        elif self._whole:
+            before = Cutter([], self._settings.batch_size, replay=replay, redo=redo)
         memory = self._services.memory
         memory.watch("the batch that is being put together (batch_size)", cutter.size)
         if before is not None:
@@ -281,10 +285,6 @@ class Pipeline:
         for cut in made:
             self._hold(1)
             await cuts.send(cut)
-
-    def _unit_size(self) -> int:
-        """What a batch-scoped step sees at once: everything in full mode, else one batch."""
-        return EVERYTHING if self._settings.mode is ProcessingMode.full else self._settings.batch_size
 
     def _through_steps(
         self, cutter: Cutter, contexts: Sequence[StepContext], unit: tuple[Position, Batch]

@@ -138,7 +138,8 @@ class Opening:
             await self._journal.clear(0)
             return Beginning(writer, claim.fence)
         await self._journal.clear(ours.seq)
-        replayed = bool(ours.seq) and any(step.operation.remembers for step in self._plan.steps)
+        again = self._sees_everything() or any(step.operation.remembers for step in self._plan.steps)
+        replayed = bool(ours.seq) and again
         return Beginning(writer, claim.fence, ours.seq, ours.position, ours.account, replayed=replayed, redo=redo)
 
     async def _completed(

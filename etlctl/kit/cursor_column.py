@@ -13,6 +13,7 @@ from etlctl.temporal import Unparsable
 if TYPE_CHECKING:
     import polars as pl
 
+_INT64 = (-(2**63), 2**63 - 1)
 _UNIT = {"ns": 1, "us": 1000, "ms": 10**6}
 _SHAPE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:([T ])[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
@@ -80,13 +81,29 @@ class CursorColumn:
         """Return which rows, from ``start`` up to ``end``, have a key of at least this."""
         bound = key if self.unit is None else -(-key // self.unit)
         keys, apart = self._part(start, end)
-        return _marked(keys >= bound, [place for place, own in apart if own >= key])
+        held = (
+            keys.is_not_null() & (self.unit is not None and bound < 0)
+            if self._is_beyond(keys, bound)
+            else keys >= bound
+        )
+        return _marked(held, [place for place, own in apart if own >= key])
 
     def at_most(self, key: Any, start: int = 0, end: int | None = None) -> pl.Series:
         """Return which rows, from ``start`` up to ``end``, have a key of at most this."""
         bound = key if self.unit is None else key // self.unit
         keys, apart = self._part(start, end)
-        return _marked(keys <= bound, [place for place, own in apart if own <= key])
+        held = (
+            keys.is_not_null() & (self.unit is not None and bound > 0)
+            if self._is_beyond(keys, bound)
+            else keys <= bound
+        )
+        return _marked(held, [place for place, own in apart if own <= key])
+
+    def _is_beyond(self, keys: pl.Series, bound: Any) -> bool:
+        """Tell whether a bound cannot be compared with the column of keys: it holds none, or none so large."""
+        if self.unit is None:
+            return keys.null_count() == keys.len()
+        return not _INT64[0] <= bound <= _INT64[1]
 
     def _part(self, start: int, end: int | None) -> tuple[pl.Series, list[tuple[int, Any]]]:
         stop = self.keys.len() if end is None else end

@@ -70,7 +70,7 @@ class Backfill:
         state_url: Where the ledger is; None: as for a run.
 
     Raises:
-        ContractError: The contract does not hold, is not incremental, or replaces its destination; or there is no range.
+        ContractError: The contract does not hold, is not incremental or replaces its destination, or there is no range.
     """
 
     def __init__(

@@ -157,9 +157,7 @@ class ETLOrchestrator:
             replay=replay,
             read=read,
         )
-        found = None
-        if checkpoint_id is not None:
-            found = await asyncio.to_thread(self._checkpointed, options)
+        found = await asyncio.to_thread(self._checkpointed, options) if checkpoint_id is not None else None
         if found is None:
             return await self._run(options, stop)
         return found.finished or await self._run(options.resumed(found), stop, found)

@@ -21,6 +21,9 @@ class Extractor(Component):
     tabular: ClassVar[bool | None] = None
     """True: yields frames; False: yields rows; None: depends on the options."""
 
+    sends_params: ClassVar[str | None] = None
+    """Option (a mapping) that gets the parameters of the contract that nothing refers to; None: they go nowhere."""
+
     @abstractmethod
     def read(self, ctx: ReadContext) -> AsyncIterator[Batch]:
         """Yield batches from ``ctx.position`` on, of any size: the engine cuts and joins them.

@@ -210,6 +210,10 @@ class Loader(Component):
         """Return the fields that its option ``primary_key`` names: ``validate`` tells whether records have them."""
         return ()
 
+    def fields_read(self) -> Mapping[str, Collection[str]]:
+        """Return the fields that other options read, by option: ``validate`` tells whether records have them."""
+        return {}
+
     @abstractmethod
     async def open(self, ctx: WriteContext) -> Writer:
         """Open the destination for one run.

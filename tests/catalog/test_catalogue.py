@@ -65,7 +65,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_one(tmp_path: Path) -> Non
         Catalog.for_workspace(tmp_path).find(Kind.extractor, "constnt")
     assert caught.value.help is not None
     assert "did you mean 'constant'?" in caught.value.help
-    assert "known extract types: constant" in caught.value.help
+    assert "known extract types: cloud_storage, constant, " in caught.value.help
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def records(options: dict[str, Any], **ctx: Any) -> list[Record]:
     return [record for batch in read(options, **ctx) for record in batch.to_rows()]
 
 
-def rest_after_failure(options: dict[str, Any], after: Callable[[int], None], **ctx: Any) -> tuple[list[Record], Exception]:
+def rest_after_failure(
+    options: dict[str, Any], after: Callable[[int], None], **ctx: Any
+) -> tuple[list[Record], Exception]:
     """Read until it fails, then on from the last position; return all records and what was raised."""
     found: list[Batch] = []
 
@@ -53,7 +55,9 @@ def rest_after_failure(options: dict[str, Any], after: Callable[[int], None], **
     return [record for batch in [*found, *rest] for record in batch.to_rows()], error
 
 
-def workspace(folder: Path, extract: str, load: str = "type: sqlite\npath: out.db\ntable: out\ncreate_table: true\n") -> Path:
+def workspace(
+    folder: Path, extract: str, load: str = "type: sqlite\npath: out.db\ntable: out\ncreate_table: true\n"
+) -> Path:
     """Write a contract; return its folder."""
     contract = folder / "contracts" / "job"
     contract.mkdir(parents=True)

@@ -184,15 +184,22 @@ async def test_a_body_that_breaks_off_is_asked_for_again(shelf: Shelf, monkeypat
     shelf.put("a.jsonl", b"".join(line(one) for one in range(20_000)))
     with s3_proxy(shelf.server) as proxy:
         gets: list[int] = []
-        proxy.cut = lambda method, path: (
-            method == "GET" and path.endswith("a.jsonl") and len(gets.append(1) or gets) % 3 == 1
-        )
-        rows = await read(shelf, "a.jsonl", endpoint=proxy.url)
-        assert [one["n"] for one in rows] == list(range(20_000))
-        assert len(gets) > 6
+
+        def third(method: str, path: str) -> bool:
+            if method != "GET" or not path.endswith("a.jsonl"):
+                return False
+            gets.append(1)
+            return len(gets) % 3 == 1
+
+        for how in ("cut", "short"):
+            setattr(proxy, how, third)
+            rows = await read(shelf, "a.jsonl", endpoint=proxy.url)
+            assert [one["n"] for one in rows] == list(range(20_000))
+            setattr(proxy, how, lambda *_: False)
         proxy.cut = lambda method, path: method == "GET" and path.endswith("a.jsonl")
         with pytest.raises(RetryableError, match=r"a\.jsonl"):
             await read(shelf, "a.jsonl", endpoint=proxy.url, max_retries=0)
+        assert len(gets) > 12
 
 
 def xml(code: str, message: str = "no", more: str = "") -> str:
@@ -226,7 +233,7 @@ async def test_refusals_are_told(shelf: Shelf, status: int, code: str, said: str
 
 
 async def test_what_is_not_there(shelf: Shelf) -> None:
-    with pytest.raises(SourceUnavailable, match="there is no object s3://.*/none.csv"):
+    with pytest.raises(SourceUnavailable, match=r"there is no object s3://.*/none\.csv"):
         await read(shelf, "none.csv")
     with pytest.raises(SourceUnavailable, match="no object matches"):
         await read(shelf, "none/*.csv")
@@ -238,7 +245,7 @@ async def test_what_is_not_there(shelf: Shelf) -> None:
 
 async def test_a_parquet_object_larger_than_allowed(shelf: Shelf) -> None:
     shelf.put("a.parquet", bytes(3 << 20))
-    with pytest.raises(FatalError, match="raise|larger than the 1,048,576 bytes") as caught:
+    with pytest.raises(FatalError, match="larger than the 1,048,576 bytes") as caught:
         await read(shelf, "a.parquet", max_download_mb=1)
     assert "max_download_mb" in (caught.value.help or "")
 

@@ -81,7 +81,11 @@ def test_urls_of_files_start_at_the_contract(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "binds"),
     [
-        ("postgresql", "SELECT a::int, :x, ':no', \"a:no\", $$ :no; $$, $t$ $$ :no $t$ -- :no\n, /* :no */ :y", {"x", "y"}),
+        (
+            "postgresql",
+            "SELECT a::int, :x, ':no', \"a:no\", $$ :no; $$, $t$ $$ :no $t$ -- :no\n, /* :no */ :y",
+            {"x", "y"},
+        ),
         ("postgresql", r"SELECT E'\':no', 'a''b :no', '\', :x", {"x"}),
         ("postgresql", r"SELECT a[1:2], '12:30', \:no", set()),
         ("mysql", r"SELECT 'a\':no;', `b:no`, :x # :no;", {"x"}),

@@ -11,19 +11,23 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from etlctl.extractors.database import Database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etlctl.extractors.database import Database
 from etlctl.sdk import ReadContext
 from etlctl.testing import check_extractor
 
-ODD = st.sampled_from(["", " ", "a", "A", "a ", "ä", "é", "e\u0301", "\ufeff", "'", '"', "\\", "%s", ":x", "\n", "\\N", "😀", "z\t"])
+ODD = st.sampled_from(
+    ["", " ", "a", "A", "a ", "ä", "é", "e\u0301", "\ufeff", "'", '"', "\\", "%s", ":x", "\n", "\\N", "😀", "z\t"]
+)
 TEXT = st.one_of(ODD, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4))
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 FLOAT = st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(
-    st.tuples(st.none() | TEXT, st.none() | WHOLE, st.none() | FLOAT), unique_by=lambda row: repr((row[0], row[1])), max_size=9
+    st.tuples(st.none() | TEXT, st.none() | WHOLE, st.none() | FLOAT),
+    unique_by=lambda row: repr((row[0], row[1])),
+    max_size=9,
 )
 NUMBER = count(1)
 QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
@@ -85,5 +89,7 @@ def test_any_sqlalchemy_url(tmp_path: Path, options: dict[str, Any]) -> None:
         connection.commit()
     made = Database(url=f"strange:///{tmp_path}/a.db", **options)
     check_extractor(made, ReadContext(chunk_bytes=1))
-    bound = Database(url=f"strange:///{tmp_path}/a.db", query="SELECT b FROM t WHERE a = :a AND ':b' <> a", params={"a": ":"})
+    bound = Database(
+        url=f"strange:///{tmp_path}/a.db", query="SELECT b FROM t WHERE a = :a AND ':b' <> a", params={"a": ":"}
+    )
     check_extractor(bound, ReadContext(chunk_bytes=1))

@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from database_reading import read, records
+from etlctl.extractors.database import Database
 
 from etlctl.errors import FatalError, SourceUnavailable
-from etlctl.extractors.database import Database
 from etlctl.sdk import ReadContext
 from etlctl.testing import check_extractor
 
@@ -44,7 +44,11 @@ def test_values_are_as_they_are_stored(tmp_path: Path) -> None:
 
 
 def test_uniform_columns_make_frames_of_their_declared_types(tmp_path: Path) -> None:
-    make(tmp_path, "CREATE TABLE t (id INTEGER PRIMARY KEY, s VARCHAR(9), r FLOAT)", "INSERT INTO t VALUES (1, NULL, NULL)")
+    make(
+        tmp_path,
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, s VARCHAR(9), r FLOAT)",
+        "INSERT INTO t VALUES (1, NULL, NULL)",
+    )
     (batch,) = read({"url": URL, "table": "t"}, base_dir=tmp_path)
     assert batch.frame is not None
     assert dict(batch.frame.schema) == {"id": pl.Int64, "s": pl.String, "r": pl.Float64}
@@ -106,20 +110,39 @@ def test_another_key_than_before_is_refused(tmp_path: Path) -> None:
 
 
 def test_hidden_key_columns_and_where(tmp_path: Path) -> None:
-    make(tmp_path, "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, v)", *(f"INSERT INTO t VALUES ('k{n}', {n})" for n in range(9)))
+    make(
+        tmp_path,
+        "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, v)",
+        *(f"INSERT INTO t VALUES ('k{n}', {n})" for n in range(9)),
+    )
     options = {"url": URL, "table": "t", "columns": ["v"], "where": "v > :low OR v = 0", "params": {"low": 5}}
     assert [record["v"] for record in records(options, base_dir=tmp_path)] == [0, 6, 7, 8]
     check_extractor(Database(**options), ReadContext(base_dir=tmp_path, chunk_bytes=1))
 
 
-def test_nothing_is_changed(tmp_path: Path) -> None:
-    make(tmp_path, "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_nothing_is_changed(tmp_path: Path, journal: str) -> None:
+    make(tmp_path, f"PRAGMA journal_mode = {journal}", "CREATE TABLE t (a)", "INSERT INTO t VALUES (1)")
     before = hashlib.sha256((tmp_path / "shop.db").read_bytes()).digest()
     for query in ("DELETE FROM t", "INSERT INTO t VALUES (2) RETURNING a", "PRAGMA user_version = 5"):
         with pytest.raises(FatalError):
             records({"url": URL, "query": query}, base_dir=tmp_path)
+    assert records({"url": URL, "table": "t"}, base_dir=tmp_path) == [{"a": 1}]
     assert hashlib.sha256((tmp_path / "shop.db").read_bytes()).digest() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shop.db"]
+
+
+def test_one_snapshot_beside_a_writer(tmp_path: Path) -> None:
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+    made = f"{numbers} INSERT INTO t SELECT i, hex(zeroblob(100)) FROM n"
+    make(tmp_path, "PRAGMA journal_mode = wal", "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", made)
+
+    def change(batches: int) -> None:
+        if batches == 1:
+            make(tmp_path, "DELETE FROM t WHERE id % 2 = 0", "INSERT INTO t VALUES (99999, 'new')")
+
+    batches = read({"url": URL, "table": "t"}, change, base_dir=tmp_path, chunk_bytes=1 << 18)
+    assert sum(map(len, batches)) == 20_000
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ import yaml
 from etlctl.extractors.http import Http
 from http_reading import records
 
-from etlctl.errors import EtlctlError
+from etlctl.errors import ContractError, EtlctlError
+from etlctl.orchestrator import ETLOrchestrator
 
 if TYPE_CHECKING:
     from hostile_server import HostileServer
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "http_cases.yaml").read_text("utf-8"))["cases"]
+ALL = yaml.safe_load((Path(__file__).parents[1] / "cases" / "http_cases.yaml").read_text("utf-8"))
+CASES = ALL["cases"]
 
 
 def options(case: dict[str, Any], home: str) -> dict[str, Any]:
@@ -57,3 +59,33 @@ async def test_case(case: dict[str, Any], hostile: HostileServer) -> None:
         assert hostile.last.raw_path == expect["path"] == found[0]["path"]
     for name, value in expect.get("record_gets", {}).items():
         assert found[0][name] == value
+
+
+@pytest.mark.parametrize("case", ALL["params"], ids=lambda case: case["id"])
+async def test_parameters_of_the_contract(case: dict[str, Any], hostile: HostileServer, tmp_path: Path) -> None:
+    extract = {"type": "http", "url": hostile.url + "/p", "path_fields": False, **case["given"]["extract"]}
+    (tmp_path / "extract.yaml").write_text(yaml.safe_dump(extract))
+    (tmp_path / "load.yaml").write_text("type: file\npath: out.jsonl\n")
+    orchestrator = ETLOrchestrator(tmp_path, warn=lambda _text: None)
+    params = case["given"].get("run_kwargs", {})
+    if "error_contains" in case["expect"]:
+        with pytest.raises(ContractError, match="required parameter 'symbol' is not given"):
+            await orchestrator.run(params=params)
+        assert not hostile.hits
+        return
+    assert (await orchestrator.run(params=params)).success
+    assert hostile.last.query == case["expect"]["request_param"]
+
+
+async def test_parameters_that_are_referred_to_go_nowhere_else(hostile: HostileServer, tmp_path: Path) -> None:
+    text = """type: http
+url: URL/v1/{account}
+input_params: {account: {type: string}, day: {type: date}, size: {type: integer, default: 5}, fields: {default: a}}
+params: {since: "${day}"}
+"""
+    (tmp_path / "extract.yaml").write_text(text.replace("URL", hostile.url))
+    (tmp_path / "transform.yaml").write_text("transform: {add: {f: '${param:fields}'}}\n")
+    (tmp_path / "load.yaml").write_text("type: file\npath: out.jsonl\n")
+    result = await ETLOrchestrator(tmp_path, warn=lambda _text: None).run(params={"account": "a1", "day": "2026-01-02"})
+    assert result.success, result.error
+    assert hostile.last.raw_path == "/v1/a1?size=5&since=2026-01-02"

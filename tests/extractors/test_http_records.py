@@ -82,12 +82,15 @@ async def test_what_is_no_record_is_kept_as_a_dead_letter(hostile: HostileServer
 async def test_pages_with_bad_records_are_put_together_in_order(hostile: HostileServer) -> None:
     from hostile_server import Answer
 
-    hostile.script("/x", Answer(json=[1, {"a": 0}]), Answer(json=[{"a": 1}, 2, {"a": 3}]), Answer(json=[]))
-    (batch,) = await batches(Http(url=hostile.url + "/x", pagination={"strategy": "page", "start_page": 1}))
-    assert batch.to_rows() == [{"a": 0}, {"a": 1}, {"a": 3}]
+    pages = ([{"a": 0}], [1, {"a": 1}], [{"a": 2}, 2, {"a": 3}], [])
+    hostile.script("/x", *(Answer(json=page) for page in pages))
+    first, batch, end = await batches(Http(url=hostile.url + "/x", pagination={"strategy": "page", "start_page": 1}))
+    assert first.to_rows() == [{"a": 0}]  # the first page goes on at once
+    assert batch.to_rows() == [{"a": 1}, {"a": 2}, {"a": 3}]
     assert [(one.index, one.raw) for one in batch.rejected] == [(0, "1"), (3, "2")]
     assert batch.locate is not None
-    assert batch.locate(1).endswith("record 1")
+    assert [batch.locate(number).rpartition(" ")[2] for number in range(3)] == ["2", "1", "3"]
+    assert end.is_position
 
 
 async def test_two_arrays_are_no_guess(hostile: HostileServer) -> None:

@@ -45,7 +45,7 @@ def refusing(record: dict) -> str | None:
 BATCHES = "mode: batch\nrecords_per_request: 4\nrecords_key: records\n"
 KINDS = {
     "record": ("concurrency: 3\n", {}),
-    "refusing": ("concurrency: 3\nidempotency: {key: id}\n", {"refuses": refusing}),
+    "refusing": ("concurrency: 3\nidempotency: {fields: id}\n", {"refuses": refusing}),
     "batch": (BATCHES, {}),
     "halved": (BATCHES, {"refuses": refusing}),
     "told": (
@@ -240,12 +240,13 @@ def test_a_first_request_that_fails_is_resumed_and_not_run_again(
     assert inbox.ids() == Counter(range(10))
 
 
+@pytest.mark.parametrize("point", ["outbox.sent:2", "checkpoint.after:1"])
 def test_the_first_batch_is_completed_as_well_and_a_new_run_is_refused(
-    shop: Shop, tmp_path: Path, receiver: Receiver
+    shop: Shop, tmp_path: Path, receiver: Receiver, point: str
 ) -> None:
     inbox = receiver.inbox()
     write_table_contract(tmp_path, inbox)
-    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault="outbox.sent:2=kill").killed
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault=f"{point}=kill").killed
     refused = shop.run(tmp_path, "run", "contracts/c")
     assert refused.code == 7, (refused.code, refused.err)
     assert "its records are in the destination" in refused.err
@@ -259,13 +260,13 @@ def test_the_first_batch_is_completed_as_well_and_a_new_run_is_refused(
 def test_a_second_run_sends_everything_again_unless_the_key_names_the_record(
     shop: Shop, tmp_path: Path, receiver: Receiver
 ) -> None:
-    for options, times in (("", 2), ("idempotency: {key: id}\n", 1)):
+    for options, times in (("", 2), ("idempotency: {fields: id}\n", 1)):
         inbox, root = receiver.inbox(), tmp_path / str(times)
         root.mkdir()
         write_table_contract(root, inbox, options)
         for _ in range(2):
             assert shop.run(root, "run", "contracts/c").code == 0
-        assert inbox.ids() == Counter({number: times for number in range(10)})
+        assert inbox.ids() == Counter(dict.fromkeys(range(10), times))
         assert len(inbox.arrivals) == 20
 
 
@@ -296,3 +297,87 @@ def test_beside_another_destination_neither_loses_nor_doubles(shop: Shop, tmp_pa
         with sqlite3.connect(folder / "out.db") as database:
             assert Counter(row[0] for row in database.execute("SELECT id FROM t")) == Counter(range(10))
         check_clean(root, inbox)
+
+
+# --- whole runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["outbox.kept:1", "outbox.sent:4", "load.after_commit:1"])
+def test_a_step_that_sees_everything_does_not_make_sent_records_again(
+    shop: Shop, tmp_path: Path, receiver: Receiver, point: str
+) -> None:
+    inbox = receiver.inbox()
+    folder = write_table_contract(tmp_path, inbox)
+    extract = folder / "extract.yaml"
+    extract.write_text(extract.read_text().replace("streaming", "full"))
+    (folder / "transform.yaml").write_text(
+        'transform:\n  - jsonata: {mode: batch, expression: \'$^(>id).{"id": id, "of": $count($$)}\'}\n'
+    )
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault=f"{point}=kill").killed
+    done = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert done.code == 0, done.err
+    assert inbox.ids() == Counter(range(10))
+    assert {one["of"] for one in inbox.applied} == {10}
+    check_clean(tmp_path, inbox)
+
+
+def test_what_is_secret_or_masked_is_nowhere_on_the_disk_and_still_sent(
+    shop: Shop, tmp_path: Path, receiver: Receiver
+) -> None:
+    inbox = receiver.inbox(refuses=lambda record: f"no {record['who']}" if record["id"] == 2 else None)
+    body = 'body: {id: "${id}", who: "${name}", key: "${secret:API}"}\nauth: {type: bearer, token: "${env:TOKEN}"}\n'
+    folder = write_table_contract(tmp_path, inbox, body + "retry: {max_attempts: 1}\n")
+    (folder / "transform.yaml").write_text("transform:\n  - mask: {name: {method: redact}}\n")
+    (folder / "in.json").write_text(
+        json.dumps([{"id": number, "name": f"canary-name-{number}"} for number in range(6)])
+    )
+    secrets = {"ETLCTL_SECRET_API": "canary-secret-1", "TOKEN": "canary-token-1"}
+    killed = shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault="outbox.sent:2=kill", **secrets)
+    assert killed.killed, killed.err
+    assert b'"key":"canary-secret-1"' in inbox.arrivals[0][1]
+    assert inbox.headers["Authorization"] == "Bearer canary-token-1"
+    left = [file for file in (tmp_path / ".etlctl").rglob("*") if file.is_file()]
+    assert any(b"etlctl-secret:" in file.read_bytes() for file in left), "the request was not kept"
+    for file in left:
+        assert b"canary-" not in file.read_bytes(), file
+    done = shop.run(tmp_path, "resume", "--checkpoint", JOB, **secrets)
+    assert done.code == 4, done.err
+    assert inbox.ids() == Counter({0: 1, 1: 1, 3: 1, 4: 1, 5: 1})
+    assert {one["key"] for one in inbox.applied} == {"canary-secret-1"}
+    assert letter_ids(tmp_path) == Counter({2: 1})
+    for file in (tmp_path / ".etlctl").rglob("*"):
+        assert not file.is_file() or b"canary-" not in file.read_bytes(), file
+    assert "canary-" not in killed.err + done.err + done.out
+
+
+def test_nothing_is_sent_by_what_only_looks(shop: Shop, tmp_path: Path, receiver: Receiver) -> None:
+    inbox = receiver.inbox()
+    write_table_contract(tmp_path, inbox)
+    for argv in (["run", "contracts/c", "--dry-run"], ["preview", "contracts/c"], ["validate", "contracts/c"]):
+        assert shop.run(tmp_path, *argv).code == 0
+    plan = shop.run(tmp_path, "plan", "contracts/c")
+    assert "is known to its server only" in plan.out + plan.err
+    prove = shop.run(tmp_path, "prove", "contracts/c")
+    assert "is known to its server only" in prove.out + prove.err
+    assert prove.code != 0
+    assert inbox.arrivals == []
+
+
+def test_an_edited_contract_is_refused_before_anything_more_is_sent(
+    shop: Shop, tmp_path: Path, receiver: Receiver
+) -> None:
+    inbox = receiver.inbox()
+    folder = write_table_contract(tmp_path, inbox)
+    assert shop.run(tmp_path, "run", "contracts/c", "--checkpoint", JOB, fault="outbox.sent:6=kill").killed
+    load = folder / "load.yaml"
+    load.write_text(load.read_text() + 'body: {id: "${id}", by: the new contract}\n')
+    refused = shop.run(tmp_path, "resume", "--checkpoint", JOB)
+    assert refused.code == 7, (refused.code, refused.err)
+    assert "the contract was edited since" in refused.err
+    assert len(inbox.arrivals) == 6
+    done = shop.run(tmp_path, "resume", "--checkpoint", JOB, "--accept-changes")
+    assert done.code == 0, done.err
+    assert inbox.ids() == Counter(range(10))
+    # Batch 2 is completed as it was kept, batch 3 goes by the new contract.
+    assert [one["id"] for one in inbox.applied if "by" in one] == [8, 9]
+    check_clean(tmp_path, inbox)

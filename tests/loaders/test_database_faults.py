@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -49,9 +50,7 @@ async def test_the_good_rows_are_loaded(mariadb_url: str, bad, method, once) -> 
     execute(mariadb_url, TABLE)
     rows = [{"id": n, "v": None if n in bad else f"v{n}"} for n in range(5_000)]
     form = rows_to_frame(rows) if once else rows
-    done = await load(
-        mariadb_url, [form], ctx={"publish_once": once}, write_method=method, primary_key="id"
-    )
+    done = await load(mariadb_url, [form], ctx={"publish_once": once}, write_method=method, primary_key="id")
     assert [one.index for one in done.rejected] == sorted(bad)
     assert {(one.rule, one.field, one.message) for one in done.rejected} == {
         ("load.constraint", "v", "table 't' refuses the record: Column 'v' cannot be null (1048)")
@@ -181,8 +180,7 @@ async def test_a_deadlock_and_a_lock_that_is_held_are_retried(mariadb_url: str, 
         writer = await loader(mariadb_url, write_method="upsert", primary_key="id").open(ctx)
         both = [{"id": 1, "v": "d"}, {"id": 2, "v": "e"}]
         waiting = asyncio.create_task(writer.write(batch_of(both, 1)))
-        while not query(mariadb_url, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
-            await asyncio.sleep(0)
+        await asyncio.to_thread(wait_for_a_lock, mariadb_url)
         await asyncio.to_thread(cursor.execute, "UPDATE t SET v = 'held' WHERE id = 1")
         with pytest.raises(RetryableError, match="Deadlock"):
             await waiting
@@ -190,6 +188,11 @@ async def test_a_deadlock_and_a_lock_that_is_held_are_retried(mariadb_url: str, 
     await put(writer, ctx, both, 1)
     await writer.close()
     assert query(mariadb_url, "SELECT v FROM t WHERE id < 3") == [("d",), ("e",)]
+
+
+def wait_for_a_lock(url: str) -> None:
+    while not query(url, "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"):
+        threading.Event().wait(0.01)
 
 
 async def test_a_missing_right_is_no_fault_of_a_record(mariadb_url: str) -> None:

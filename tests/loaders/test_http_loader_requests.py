@@ -18,6 +18,7 @@ from receiving_server import Inbox, Receiver
 
 from etlctl.batch import Batch
 from etlctl.errors import FatalError, GaveUp, ResumeRefused, RetryableError
+from etlctl.kit.outgoing import sending
 from etlctl.sdk import Delivery, Receipt, WriteContext
 from etlctl.state import open_ledger
 from etlctl.state.outbox import StateOutbox
@@ -200,13 +201,13 @@ def test_several_requests_are_on_their_way_and_those_of_a_record_keep_their_orde
     inbox = receiver.inbox()
     load(people(60), inbox, concurrency=5)
     assert 1 < inbox.busy[1] <= 5
-    inbox = receiver.inbox()
+    inbox = receiver.inbox(uneven=True)
     records = [{"id": number % 3, "step": number} for number in range(60)]
-    load(records, inbox, concurrency=6, idempotency={"key": "id"})
+    load(records, inbox, concurrency=6, idempotency={"fields": "id"})
     for one in range(3):
         assert [r["step"] for r in inbox.applied if r["id"] == one] == list(range(one, 60, 3))
-    inbox = receiver.inbox()
-    load(records, inbox, concurrency=6, mode="batch", records_per_request=2, idempotency={"key": ["id"]})
+    inbox = receiver.inbox(uneven=True)
+    load(records, inbox, concurrency=6, mode="batch", records_per_request=2, idempotency={"fields": ["id"]})
     assert [r["step"] for r in inbox.applied] == list(range(60))
 
 
@@ -217,15 +218,15 @@ def test_keys_name_the_place_or_the_record(receiver: Receiver) -> None:
     assert len({key for key, _ in inbox.arrivals}) == 2
     assert len(inbox.applied) == 2
     inbox = receiver.inbox()
-    load([*same, {"id": 1, "v": 2}], inbox, idempotency={"key": "id"})
+    load([*same, {"id": 1, "v": 2}], inbox, idempotency={"fields": "id"})
     assert len({key for key, _ in inbox.arrivals}) == 2
     assert [one["v"] for one in inbox.applied] == [1, 2]
     inbox = receiver.inbox()
     load(same, inbox, idempotency=False)
     assert {key for key, _ in inbox.arrivals} == {""}
     inbox = receiver.inbox()
-    receipt = load([{"id": None}], inbox, idempotency={"key": "id"})
-    assert "is to name the record (idempotency.key), and it is missing or null" in refused(receipt)[0]
+    receipt = load([{"id": None}], inbox, idempotency={"fields": "id"})
+    assert "is to name the record (idempotency.fields), and it is missing or null" in refused(receipt)[0]
 
 
 def test_the_delivery_is_told() -> None:
@@ -250,7 +251,7 @@ def test_the_delivery_is_told() -> None:
         ({"url": "http://x/", "response": {"ok": [1]}}, "say where that is"),
         ({"url": "http://x/", "response": {"success": [404], "reject": [404]}}, "cannot both mean"),
         ({"url": "http://x/", "idempotency": {"header": "a b"}}, "no name of a header"),
-        ({"url": "http://x/", "idempotency": {"key": []}}, "names no field"),
+        ({"url": "http://x/", "idempotency": {"fields": []}}, "names no field"),
         ({"url": "http://x/", "method": "GET"}, "method"),
     ],
 )
@@ -260,7 +261,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], said: str)
 
 
 async def test_with_an_outbox_another_batch_does_not_take_the_place_of_a_half_sent_one(
-    receiver: Receiver, tmp_path: Path
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox = receiver.inbox(early=[(503, {}, {})] * 2)
     loader = Http.model_validate({"url": inbox.url, "retry": QUICK, "concurrency": 1})
@@ -277,8 +278,11 @@ async def test_with_an_outbox_another_batch_does_not_take_the_place_of_a_half_se
         with pytest.raises(ResumeRefused, match="another one now") as raised:
             await again.write(batch([{**one, "name": "edited"} for one in people(3)]))
         assert "--restart" in str(raised.value.help)
+        # The server is still busy with what was sent before: that is no conflict yet.
+        monkeypatch.setattr(sending, "PAUSES", (0, 0))
+        inbox.early = [(409, {}, {"why": "in hand"})]
         receipt = await again.write(batch(people(3)))
-        assert receipt.records == 3
+        assert (receipt.records, receipt.rejected) == (3, [])
         await again.suspend()
     assert inbox.ids() == {0: 1, 1: 1, 2: 1}
 

@@ -79,7 +79,7 @@ MODES = [("streaming", "insert"), ("full", "insert"), ("streaming", "upsert"), (
 
 
 @pytest.mark.parametrize(("mode", "method"), MODES)
-@pytest.mark.parametrize("place", [500, 3_000, 20_000, 45_000, 66_000])
+@pytest.mark.parametrize("place", [500, 20_000, 45_000, 66_000])
 def test_b1_a_connection_cut_in_the_middle_of_a_batch(
     tmp_path: Path, postgres_url: str, through: str, proxy: FlakyProxy, mode: str, method: str, place: int
 ) -> None:
@@ -96,7 +96,7 @@ def test_b1_a_connection_cut_in_the_middle_of_a_batch(
 
 @pytest.mark.parametrize("deliver", [True, False])
 @pytest.mark.parametrize(("mode", "method"), MODES)
-@pytest.mark.parametrize("nth", [2, 3, 4, 5])
+@pytest.mark.parametrize("nth", [2, 4, 5])
 def test_b2_a_connection_lost_exactly_on_commit(
     tmp_path: Path, postgres_url: str, through: str, proxy: FlakyProxy, mode: str, method: str, nth: int, deliver: bool
 ) -> None:

@@ -35,7 +35,8 @@ class Gathering:
         self, step: str, enough: int = _ENOUGH, *, fail: bool = False, conceals: bool = False, defers: bool = False
     ) -> None:
         self._step = step
-        self._enough = min(enough, _ENOUGH)
+        self._most = min(enough, _ENOUGH)
+        self._enough = 1  # the first page goes on at once: a preview may want no more than that
         self._fail = fail
         self._conceals = conceals
         self._defers = defers
@@ -46,6 +47,7 @@ class Gathering:
         self._rejected: list[Rejection] = []
         self._starts: list[int] = []
         self._names: list[str] = []
+        self._bad: list[list[int]] = []
         self._texts: list[_Text] | None = [] if self._defers else None
         self._position: Position | None = None
         self._since = time.monotonic()
@@ -75,7 +77,7 @@ class Gathering:
                 yield from self.rest()
                 rejected = self._rejections(chunk, page.name, 0)
                 name = page.name
-                yield Batch.of_frame(chunk.frame, after, rejected=rejected, locate=_locator([0], [name], chunk))
+                yield Batch.of_frame(chunk.frame, after, rejected=rejected, locate=_lines(name, chunk))
 
     def rest(self) -> Iterator[Batch]:
         """Yield what was collected so far."""
@@ -83,12 +85,13 @@ class Gathering:
             return
         if self._records or self._rejected:
             starts, names = self._starts, self._names
-            locate = _locator(starts, names, None)
+            locate = _locator(starts, names, self._bad)
             batch = Batch.of_rows(self._records, self._position, rejected=self._rejected, locate=locate)
             if self._texts is not None:
                 batch = deferred(batch, self._texts)
         else:
             batch = Batch.of_position(self._position)
+        self._enough = min(self._most, 4 * max(self._enough, len(batch)))
         self._clear()
         yield batch
 
@@ -101,6 +104,7 @@ class Gathering:
         before = len(self._records) + len(self._rejected)
         self._starts.append(len(self._records))
         self._names.append(name)
+        self._bad.append([one.index for one in chunk.unreadable])
         self._rejected += self._rejections(chunk, name, before)
         records = chunk.records or []
         if self._records:
@@ -173,14 +177,22 @@ def deferred(batch: Batch, texts: list[_Text]) -> Batch:
     return Batch(None, None, batch.position, locate=batch.locate, deferred=Deferred(len(fresh), size, read, whole))
 
 
-def _locator(starts: list[int], names: list[str], chunk: Chunk | None) -> Callable[[int], str]:
+def _locator(starts: list[int], names: list[str], bad: list[list[int]]) -> Callable[[int], str]:
+    """Return what tells where a readable record came from: the page, and its number there, unreadable ones counted."""
+
     def locate(index: int) -> str:
         place = bisect_right(starts, index) - 1
-        if chunk is not None and chunk.line_of is not None:
-            return f"{names[place]}:{chunk.line_of(index)}"
-        return f"{names[place]}, record {index - starts[place] + 1}"
+        number = index - starts[place]
+        for unreadable in bad[place]:
+            number += unreadable <= number
+        return f"{names[place]}, record {number + 1}"
 
     return locate
+
+
+def _lines(name: str, chunk: Chunk) -> Callable[[int], str]:
+    line_of = chunk.line_of
+    return lambda index: name if line_of is None else f"{name}:{line_of(index)}"
 
 
 def without_first(page: Page, count: int) -> Page:

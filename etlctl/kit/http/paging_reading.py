@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +47,7 @@ class Source:
         address: Its address, placeholders still in it.
         base_url: What all addresses of the API begin with, if that is known.
         children: Requests for each record.
+        param_mapping: Names that parameters have in the query, where they are others.
         allow_hosts: Other hosts that may be asked.
         path_fields: Values filled into the path become fields of the records.
         fail_on_bad: What is no proper record ends the run.
@@ -55,6 +57,7 @@ class Source:
     address: str
     base_url: str | None = None
     children: ChildRequests | None = None
+    param_mapping: Mapping[str, str] = field(default_factory=dict)
     allow_hosts: Sequence[str] = ()
     path_fields: bool = True
     fail_on_bad: bool = False
@@ -209,7 +212,9 @@ class Reading:
 
     def _asking(self) -> Asking:
         question = self._question
-        params = {name: value for name, value in question.params.items() if name not in self._path_values}
+        named = self._source.param_mapping
+        own = {name: value for name, value in question.params.items() if name not in self._path_values}
+        params = {named.get(name, name): value for name, value in own.items()}
         return Asking(question.method, self._home, params, {}, body=question.body, form=question.form)
 
     def _asking_of(self, child: ChildRequests, parent: Mapping[str, Any]) -> Asking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -153,9 +154,13 @@ class Bucket:
             self.put(key, b"".join(chunks), meta)
             return
         part = max(PART_BYTES, size // _MOST_PARTS + 1)
-        with told(self.url(key), self._redactor):
+        with told(self.url(key), self._redactor), ThreadPoolExecutor(1, "etlctl-upload") as thread:
             self._store.put(
-                key, iter(chunks), attributes=self._attributes(meta), chunk_size=part, max_concurrency=_AT_ONCE
+                key,
+                _elsewhere(chunks, thread),
+                attributes=self._attributes(meta),
+                chunk_size=part,
+                max_concurrency=_AT_ONCE,
             )
 
     def copy(self, source: str, target: str) -> None:
@@ -230,7 +235,7 @@ def open_bucket(options: StoreOptions, base_dir: Path, *, make: bool = False) ->
     if location.provider == "local":
         folder = base_dir / Path(location.bucket).expanduser()
         with told(str(folder), redactor):
-            return Bucket(stores.LocalStore(folder, mkdir=make), location, redactor), location.key
+            return Bucket(stores.LocalStore(folder, mkdir=make, automatic_cleanup=True), location, redactor), location.key
     common: dict[str, Any] = {
         "client_options": {"allow_http": options.allow_http, "timeout": timedelta(seconds=options.timeout)},
         "retry_config": {"max_retries": options.max_retries, "retry_timeout": timedelta(seconds=180)},
@@ -239,6 +244,13 @@ def open_bucket(options: StoreOptions, base_dir: Path, *, make: bool = False) ->
     config = {name: value for name, value in _config(options, location, base_dir).items() if value is not None}
     with told(f"{_SCHEMES[location.provider]}://{location.bucket}", redactor):
         return Bucket(kind(location.bucket, **config, **common), location, redactor), location.key
+
+
+def _elsewhere(chunks: Iterable[bytes], thread: ThreadPoolExecutor) -> Iterator[bytes]:
+    """Yield chunks made on another thread: the library cannot be called from the one in which it asks for them."""
+    items = iter(chunks)
+    while (block := thread.submit(next, items, None).result()) is not None:
+        yield block
 
 
 _CLASSES = {"s3": "S3Store", "gcs": "GCSStore", "azure": "AzureStore"}

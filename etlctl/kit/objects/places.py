@@ -10,12 +10,11 @@ import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from etlctl.batch import Batch
-from etlctl.errors import FatalError, FencedError, RetryableError
+from etlctl.errors import ComponentError, FatalError, FencedError
 from etlctl.faults import fault
 from etlctl.kit.codecs.writing import FormatWriter, Refusals, Target
 from etlctl.kit.file_places import Job, Place
@@ -100,8 +99,10 @@ class ObjectPlace(Place, Destination):
         """Remove the draft."""
         if self._open:
             self._let_go()
-            with suppress(RetryableError):  # what stays is removed by whoever opens the destination next
+            try:
                 self._draft.clear()
+            except ComponentError as error:
+                self._job.warn(f"what the run had prepared stays until its stream is loaded again: {error}")
 
     @abstractmethod
     def _prepare(self, held: Mapping[str, Any] | None) -> None:
@@ -266,8 +267,9 @@ class SingleObject(ObjectPlace):
     def _upload(self, parts: list[Path], size: int, before: Entry | None) -> None:
         """Give the object its content.
 
-        A small one under the condition that nobody has changed it; a large one, which the library cannot write so,
-        after a last look at the state when all of it but its end has been sent.
+        A small one under the condition that nobody has changed it. A large one, which the library cannot write so,
+        after a last look at the state when its last part has been handed over: an older attempt that sleeps between
+        that and the end of its upload, while a newer one publishes, would still replace what that has published.
         """
         meta = {RUN_META: self._job.claim.holder}
         if size > PART_BYTES:

@@ -68,6 +68,10 @@ def told(place: str, redactor: Redactor) -> Iterator[None]:
             raise
         # Not "from error": its text has whole requests in it, signatures included.
         raise explained(place, kind, text, redactor) from None
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":  # a panic of the library is no Exception
+            raise
+        raise FatalError(f"{place}: the library of object stores failed: {_first_line(str(error), redactor)}") from None
 
 
 @frozen

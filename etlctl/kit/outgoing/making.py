@@ -147,7 +147,7 @@ class Maker:
         values = [lookup(record, name) for name in names]
         for name, value in zip(names, values, strict=True):
             if value is None:
-                message = f"field {name!r} is to name the record (idempotency.key), and it is missing or null"
+                message = f"field {name!r} is to name the record (idempotency.fields), and it is missing or null"
                 raise RecordRejected("load.no_key", message, field=name)
         return ("key", *(f"{type(value).__name__}:{to_text(value)}" for value in values))
 

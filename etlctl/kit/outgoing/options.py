@@ -26,8 +26,8 @@ class Idempotency(OutgoingModel):
 
     header: str = Field(default="Idempotency-Key", min_length=1)
     """Header that carries the key."""
-    key: str | list[str] | None = None
-    """Fields that name a record. The key is then made of the contract, these fields and the content: a later run that sends the same content of the same record sends the same key. Without them it is made of the run, the place in it and the content, and every run sends everything."""  # noqa: E501
+    fields: str | list[str] | None = None
+    """Fields that name a record. The key is then made of the contract, these fields and the content, and a later run that sends the same content of the same record sends the same key: the server may take it for done, also when the record had other content in between. Without them the key is made of the run, the place in it and the content: every run sends everything once."""  # noqa: E501
 
     @field_validator("header")
     @classmethod
@@ -36,20 +36,20 @@ class Idempotency(OutgoingModel):
             raise ValueError(f"{header!r} is no name of a header")
         return header
 
-    @field_validator("key")
+    @field_validator("fields")
     @classmethod
-    def _names_something(cls, key: str | list[str] | None) -> str | list[str] | None:
-        names = [key] if isinstance(key, str) else key
+    def _names_something(cls, fields: str | list[str] | None) -> str | list[str] | None:
+        names = [fields] if isinstance(fields, str) else fields
         if names is not None and (not names or not all(names) or len(set(names)) < len(names)):
-            raise ValueError("names no field, an empty one, or one twice; without key: leave it out")
-        return key
+            raise ValueError("names no field, an empty one, or one twice; if nothing names a record, leave it out")
+        return fields
 
     @property
-    def fields(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The fields that name a record."""
-        if self.key is None:
+        if self.fields is None:
             return ()
-        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        return (self.fields,) if isinstance(self.fields, str) else tuple(self.fields)
 
 
 class Answers(OutgoingModel):

@@ -16,6 +16,10 @@ from etlctl.sdk.outbox import Outcome, Parcel
 if TYPE_CHECKING:
     from etlctl.kit.http.message import Request, Response
 
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds to wait while a server may be busy with a request that was sent before."""
+_IN_HAND = 409  # draft-ietf-httpapi-idempotency-key-header, 2.6
+
 Send: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 
 
@@ -38,9 +42,13 @@ class Delivery:
         notes: Where outcomes are noted.
         header: Header of the idempotency key.
         concurrency: Requests that may be on their way at once.
+        again: Some may have been sent before, and be in the server's hands still.
     """
 
-    def __init__(self, send: Send, judge: Judge, notes: Notes, header: str, concurrency: int) -> None:
+    def __init__(
+        self, send: Send, judge: Judge, notes: Notes, header: str, concurrency: int, *, again: bool = False
+    ) -> None:
+        self._pauses = PAUSES if again else ()
         self._send = send
         self._judge = judge
         self._notes = notes
@@ -90,6 +98,12 @@ class Delivery:
     async def _one(self, parcel: Parcel) -> Sequence[Parcel]:
         """Send a request and note what became of it; returns those that take its place."""
         status, body = await self._answer(parcel)
+        for pause in self._pauses if parcel.key else ():
+            if status != _IN_HAND:
+                break
+            # Not a conflict yet: a server that is still busy with a request answers so to its repetition.
+            await asyncio.sleep(pause)
+            status, body = await self._answer(parcel)
         fault("outbox.sent")
         verdict = await asyncio.to_thread(self._judge.verdict, parcel, status, body)
         if not verdict.parts:

@@ -160,7 +160,7 @@ class RequestWriter(PledgingWriter):
         held = self._held
         if held is None or held.seq is None or held.pledge is None:
             raise FatalError("there is no batch that was half sent")
-        receipt = await self._complete(held.seq)
+        receipt = await self._complete(held.seq, again=True)
         self._held = replace(held, seq=None)
         return HalfDone(held.pledge, receipt)
 
@@ -169,12 +169,13 @@ class RequestWriter(PledgingWriter):
         if not len(batch):
             self._taken = 0
             return Receipt(0, durable=self._outbox is None)
+        again = batch.seq in {self._kept, self._half()}
         if batch.seq != self._kept:
             made = await self._ctx.run_cpu(self._made, batch)
             if self._outbox is None:
                 return await self._send_now(*made)
             await self._keep(self._outbox, batch.seq, *made)
-        return await self._complete(batch.seq)
+        return await self._complete(batch.seq, again=again)
 
     def _made(self, batch: Batch) -> tuple[Sequence[Parcel], Mapping[int, Outcome]]:
         made = self._maker.made(batch.seq, batch.to_rows())
@@ -196,10 +197,10 @@ class RequestWriter(PledgingWriter):
             fault("outbox.kept")
         self._kept, self._pledge = seq, None
 
-    async def _complete(self, seq: int) -> Receipt:
+    async def _complete(self, seq: int, *, again: bool) -> Receipt:
         if self._outbox is None:
             raise FatalError("there is no outbox to complete a batch from")
-        return await self._deliver(_Durable(self._outbox, self._sender, seq))
+        return await self._deliver(_Durable(self._outbox, self._sender, seq), again=again)
 
     async def _send_now(self, parcels: Sequence[Parcel], settled: Mapping[int, Outcome]) -> Receipt:
         """Send without an outbox: nobody can resume this."""
@@ -207,10 +208,10 @@ class RequestWriter(PledgingWriter):
         self._records += receipt.records
         return replace(receipt, durable=True)
 
-    async def _deliver(self, notes: _Memory | _Durable) -> Receipt:
+    async def _deliver(self, notes: _Memory | _Durable, *, again: bool = False) -> Receipt:
         pending = await self._ctx.run_cpu(notes.pending)
-        delivery = Delivery(self._send, self._judge, notes, self._dispatch.header, self._dispatch.concurrency)
-        await delivery.deliver(pending)
+        how = self._dispatch
+        await Delivery(self._send, self._judge, notes, how.header, how.concurrency, again=again).deliver(pending)
         receipt = _receipt(await self._ctx.run_cpu(notes.outcomes), self._ctx.step)
         self._taken = receipt.records
         fault("load.write")

@@ -79,7 +79,7 @@ def table_contents(address: Address, schema: str | None, name: str, key: Sequenc
     return TableContents(address, schema, name, table, tuple(key) or (table.key if table is not None else ()))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - one line for each type
     if value is None or isinstance(value, bool | int | float | str | dict | list):
         return value
     if isinstance(value, Decimal):

@@ -90,7 +90,7 @@ class Form:
         return self.takes_some(type(value))
 
 
-def form_of(kind: Any) -> Form:  # noqa: C901, PLR0911 - one line for each family of types
+def form_of(kind: Any) -> Form:  # noqa: C901, PLR0911, PLR0912 - one line for each family of types
     """Return what a column of SQLAlchemy's type keeps."""
     if isinstance(kind, types.Boolean):
         return Form("boolean", 0, 1)
@@ -102,7 +102,8 @@ def form_of(kind: Any) -> Form:  # noqa: C901, PLR0911 - one line for each famil
         return _integer(kind)
     if isinstance(kind, types.Float | mysql.FLOAT):
         single = type(kind).__name__ == "FLOAT" and (kind.precision or 0) <= 24 and isinstance(kind, mysql.FLOAT)
-        return Form("single" if single or type(kind).__name__ == "REAL" else "float")
+        scale = getattr(kind, "scale", None)  # MySQL's FLOAT(7,4) rounds to it
+        return Form("single" if single or type(kind).__name__ == "REAL" else "float", scale=scale)
     if isinstance(kind, types.Numeric):
         return Form("decimal", digits=kind.precision, scale=kind.scale if kind.precision is not None else None)
     if isinstance(kind, mysql.SET):

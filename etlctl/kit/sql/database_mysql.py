@@ -1,10 +1,10 @@
 """The write methods in the SQL of MySQL and MariaDB: whole batches in few statements.
 
 - insert: ``INSERT … VALUES`` of thousands of rows.
-- upsert: ``… ON DUPLICATE KEY UPDATE`` where nothing but the key is unique. MySQL looks at *every* unique index there, and
-  would change the row of another key in silence; so where there are several, and where a column that must have a value
-  is not among the fields, the batch goes to a temporary table first: rows that are there are changed by a join, and
-  only the others are added.
+- upsert: ``… ON DUPLICATE KEY UPDATE`` where nothing but the key is unique. MySQL looks at *every* unique index
+  there, and would change the row of another key in silence; so where there are several, and where a column that must
+  have a value is not among the fields, the batch goes to a temporary table first: rows that are there are changed by a
+  join, and only the others are added.
 - update, delete: by a join with that temporary table.
 """
 
@@ -145,7 +145,7 @@ class _Rows(Way):
 class _Joined(Way):
     """By a join with a temporary table."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         loading: MysqlLoading,
         server: Server,

@@ -1,4 +1,4 @@
-"""The table that a URL and a name stand for, whichever way leads there: SQLite's own, or SQLAlchemy."""
+"""The table that a URL and a name stand for, whichever way leads there: SQLite's or PostgreSQL's own, or SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from etlctl.kit.sql.destination import Lease
 from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.tokens import Token
 from etlctl.kit.sql.transfer import Transfer
-from etlctl.kit.sql.urls import Address
+from etlctl.kit.sql.urls import POSTGRESQL, Address
 
 
 class Contents(Protocol):
@@ -66,7 +66,7 @@ def table_place(address: Address, schema: str | None, table: str) -> TablePlace:
         FatalError: A SQLite file has no schemas.
     """
     if address.file is None:
-        return ServerTable(address, schema, table)
+        return (PostgresTable if address.kind == POSTGRESQL else ServerTable)(address, schema, table)
     if schema is not None:
         raise FatalError(f"{address} is a SQLite file, which has no schemas", help="leave out schema")
     return FileTable(address.file, table)
@@ -129,6 +129,36 @@ class ServerTable:
         from etlctl.kit.sql.database_contents import table_contents  # noqa: PLC0415
 
         return table_contents(self._address, self._schema, self._table, key)
+
+
+class PostgresTable(ServerTable):
+    """A table in PostgreSQL, loaded as ``type: postgres`` does."""
+
+    def held(self, stream: str) -> Token | None:
+        """Return the token of a stream, without changing anything."""
+        from etlctl.kit.sql.postgres_transfer import held_token  # noqa: PLC0415
+
+        return held_token(self._address, self._schema, stream)
+
+    def unfinished(self, stream: str) -> Sequence[Token]:
+        """Return the tokens of unfinished runs of a stream and of its single destinations."""
+        from etlctl.kit.sql.postgres_transfer import unfinished_tokens  # noqa: PLC0415
+
+        return unfinished_tokens(self._address, self._schema, stream)
+
+    def forget(self, streams: Collection[str], fence: int) -> None:
+        """Remove what unfinished runs of some streams have prepared."""
+        from etlctl.kit.sql.postgres_transfer import forget_unfinished  # noqa: PLC0415
+
+        forget_unfinished(self._address, self._schema, streams, fence)
+
+    def transfer(self, job: Job, lease: Lease, *, staged: bool) -> Transfer:
+        """Open the way into the table for a run."""
+        self._address.require_driver("type: database")
+        from etlctl.kit.sql.postgres_database import PostgresDatabase  # noqa: PLC0415
+        from etlctl.kit.sql.postgres_transfer import PostgresTransfer  # noqa: PLC0415
+
+        return PostgresTransfer(PostgresDatabase(self._address, self._schema), job, lease, staged=staged)
 
 
 class FileTable:

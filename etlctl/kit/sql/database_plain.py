@@ -1,7 +1,7 @@
 """The write methods for databases that SQLAlchemy knows and etlctl has no SQL of its own for.
 
-Rows are added by the driver's ``executemany``. An upsert changes the row of a record's key and adds it when there is none,
-record by record inside the transaction; updates and deletes go record by record as well. That is slow and right.
+Rows are added by the driver's ``executemany``. An upsert changes the row of a record's key and adds it when there is
+none, record by record inside the transaction; updates and deletes go record by record as well. That is slow and right.
 """
 
 from __future__ import annotations

@@ -102,6 +102,10 @@ class Server:
         except (SQLAlchemyError, OSError) as error:
             self._drop_connection()
             raise connect_error(error, self.address) from error
+        except RuntimeError as error:  # PyMySQL wants a further package for some ways to log in
+            self._drop_connection()
+            said = server_words(error, self.address)
+            raise FatalError(f"{self.address}: cannot log in: {said}", help="pip install 'pymysql[rsa]'") from error
 
     @property
     def connection(self) -> Connection:
@@ -132,7 +136,7 @@ class Server:
     @cached_property
     def packet(self) -> int:
         """Bytes that a statement of MySQL may have."""
-        return int(self.execute("SELECT @@max_allowed_packet").fetchone()[0])
+        return int(self.execute("SELECT @@max_allowed_packet").scalar_one())
 
     @cached_property
     def collation(self) -> str:
@@ -261,7 +265,8 @@ class Server:
         except (SQLAlchemyError, OSError) as error:
             if is_passing(error, self.address) and _is_lost(error):
                 self._drop_connection()
-            raise statement_error(error, self.address, doing) from error
+            # Not from SQLAlchemy's error: its text has the whole statement in it, values and all.
+            raise statement_error(error, self.address, doing) from getattr(error, "orig", None) or error
 
     def refused(self, error: BaseException) -> str | None:
         """Return what the database says of data that it does not take; None for any other error."""
@@ -276,7 +281,17 @@ class Server:
 
     def has_table(self, name: str) -> bool:
         """Tell whether there is a table of a name in the schema."""
-        return name in self.tables() if self.mysql else self.inspector().has_table(name, self.schema)
+        if not self.mysql:
+            return self.inspector().has_table(name, self.schema)
+        return self._as_named(name) in map(self._as_named, self.tables())
+
+    def _as_named(self, name: str) -> str:
+        return name.lower() if self._folds_case else name
+
+    @cached_property
+    def _folds_case(self) -> bool:
+        """Names of tables are the same in any case: MySQL on Windows and macOS."""
+        return int(self.execute("SELECT @@lower_case_table_names").scalar_one()) != 0
 
     def tables(self, like: str = "") -> list[str]:
         """Return the tables of the schema whose names begin with something."""
@@ -305,7 +320,7 @@ def _plain_commits(dialect: Any) -> str:
     from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text  # noqa: PLC0415
     from sqlalchemy.schema import CreateTable  # noqa: PLC0415
 
-    columns = [
+    columns: list[Column[Any]] = [
         Column("stream", String(700), primary_key=True),
         Column("run", String(100), nullable=False),
         *(Column(name, BigInteger, nullable=False) for name in ("seq", "fence")),

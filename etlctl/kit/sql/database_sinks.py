@@ -1,4 +1,4 @@
-"""Two of the ways into a table of a database: straight in, and by a log that is replayed. ``database_swap`` has the third.
+"""Two ways into a table of a database: straight in, and by a log that is replayed; ``database_swap`` has the third.
 
 No row is ever written before a table is changed in the same transaction (``database_server`` says why): a batch is
 fitted first, then columns are added, then its rows go in.
@@ -73,7 +73,7 @@ class DatabaseSink(Sink):
         missing = [key for key in self._job.key if key.lower() not in {column.name.lower() for column in columns}]
         if missing:
             raise FatalError(
-                f"cannot create table {self._job.table!r}: the records have no field {missing[0]!r} for its primary key",
+                f"cannot create table {self._job.table!r}: no record has the field {missing[0]!r} of its primary key",
                 help="correct primary_key, or declare the field in the contract's schema",
             )
         if not columns:
@@ -199,7 +199,9 @@ class Log(DatabaseSink):
         table = alchemy_table(self._server, self._log)
         left = []
         for place, error in refused:
-            key = [table.c[name] == block.columns[name][numbers[place]] for name in self._trial.names_of_key(self._table)]
+            key = [
+                table.c[name] == block.columns[name][numbers[place]] for name in self._trial.names_of_key(self._table)
+            ]
             if self._server.connection.execute(table.select().where(*key).limit(1)).first() is None:
                 left.append((place, error))
         return left

@@ -4,16 +4,16 @@ The records of a run wait in a *stage*, a table of the same form beside the targ
 batch and its commit token are one transaction, as everywhere. Publication needs two steps in MySQL, where renaming a
 table commits by itself:
 
-1. ``RENAME TABLE target TO old, stage TO target``: one atomic step; whoever reads sees all of the old or all of the new.
-   ``old`` bears the name of stream and run, too. A target that did not exist gets an empty table's name as its ``old``
+1. ``RENAME TABLE target TO old, stage TO target``: one atomic step; a reader sees all of the old or all of the new.
+   ``old`` bears the name of stream and run, too. Where there was no target, an empty table becomes ``old`` instead
    (``RENAME TABLE stage TO target, empty TO old``).
 2. The token is marked as finished, and that is committed. Then ``old`` is dropped.
 
-Killed before 1, nothing was published: the stage is there, ``old`` is not, and the next attempt goes on. Killed between 1
-and 2, ``old`` is there: whoever opens the destination next, and whoever asks for its tokens, knows by that alone that this
-run has published everything, and marks the token. Killed after 2, the token says so itself. A writer that was paused
-before 1 and wakes when a newer lease has taken over finds no stage of its own run any more, or the work done: it
-cannot put another run's records in place.
+Killed before 1, nothing was published: the stage is there, ``old`` is not, and the next attempt goes on. Killed
+between 1 and 2, ``old`` is there: whoever opens the destination next, and whoever asks for its tokens, knows by that
+alone that this run has published everything, and marks the token. Killed after 2, the token says so itself. A writer
+that was paused before 1 and wakes when a newer lease has taken over finds no stage of its own run any more, or the work
+done: it cannot put another run's records in place.
 
 A target with triggers or foreign keys cannot be renamed away from under them, and other databases have no such step:
 there the rows are deleted and copied in the transaction that marks the token.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
-from sqlalchemy import MetaData
 from sqlalchemy import Column as AlchemyColumn
+from sqlalchemy import MetaData
 from sqlalchemy import Table as AlchemyTable
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, SAWarning
 from sqlalchemy.schema import CreateTable
 
 from etlctl.errors import FatalError
@@ -127,7 +128,9 @@ def read_table(server: Server, name: str) -> Table | None:
         _check_engine(server, name)
     inspector = server.inspector()
     try:
-        found = inspector.get_columns(name, server.schema)
+        with catch_warnings():
+            simplefilter("ignore", SAWarning)  # of types that it does not know: those are the database's own affair
+            found = inspector.get_columns(name, server.schema)
     except NoSuchTableError:
         return None
     if not server.mysql and not inspector.has_table(name, server.schema):
@@ -147,8 +150,8 @@ def read_table(server: Server, name: str) -> Table | None:
             uniques.append(frozenset(map(one, names)))
         oddly = oddly or bool(index["unique"] and odd)
     if not server.mysql:
-        for constraint in inspector.get_unique_constraints(name, server.schema):
-            uniques.append(frozenset(constraint["column_names"]))
+        constraints = inspector.get_unique_constraints(name, server.schema)
+        uniques += [frozenset(constraint["column_names"]) for constraint in constraints]
     bound = _is_bound(server, name) if server.mysql else True
     return Table(
         name, columns, tuple(key), tuple(dict.fromkeys(uniques)), oddly, frozenset(firsts), bound, not server.mysql
@@ -164,10 +167,10 @@ def _check_engine(server: Server, name: str) -> None:
     found = server.execute(sql, (server.schema, name)).fetchone()
     if found is None:
         return
-    kind, engine, transactions = found
+    kind, engine, transactions = (str(one) for one in found)
     if "VIEW" in kind:
         raise FatalError(f"{name!r} in {server.place} is a view; records are loaded into tables")
-    if str(transactions).upper() != "YES":
+    if transactions.upper() != "YES":
         raise FatalError(
             f"table {name!r} in {server.place} is a {engine} table, which knows no transactions: rows and commit token "
             "could not be committed together",
@@ -177,13 +180,14 @@ def _check_engine(server: Server, name: str) -> None:
 
 def _is_bound(server: Server, name: str) -> bool:
     own = "COALESCE(?, DATABASE())"
+    values = (server.schema, name)
     sql = (
         f"SELECT 1 FROM information_schema.triggers WHERE event_object_schema = {own} AND event_object_table = ? "
         f"UNION ALL SELECT 1 FROM information_schema.key_column_usage WHERE referenced_table_name IS NOT NULL AND "
-        f"((table_schema = {own} AND table_name = ?) OR (referenced_table_schema = {own} AND referenced_table_name = ?))"
-        " LIMIT 1"
+        f"((table_schema = {own} AND table_name = ?) OR "
+        f"(referenced_table_schema = {own} AND referenced_table_name = ?)) LIMIT 1"
     )
-    return server.execute(sql, (server.schema, name) * 3).fetchone() is not None
+    return server.execute(sql, (*values, *values, *values)).fetchone() is not None
 
 
 def _column(server: Server, found: Any) -> Column:
@@ -267,7 +271,9 @@ def copy_form(server: Server, table: Table, name: str) -> None:
                       server_default=one.server_default)
         for one in original.columns
     ]  # fmt: skip
-    server.ddl(str(CreateTable(AlchemyTable(name, plain, *columns, schema=server.schema)).compile(dialect=server.dialect)))
+    server.ddl(
+        str(CreateTable(AlchemyTable(name, plain, *columns, schema=server.schema)).compile(dialect=server.dialect))
+    )
     for number, unique in enumerate(one for one in table.uniques if one != frozenset(table.key)):
         index = server.quoted(f"{name}_{number}")
         server.ddl(f"CREATE UNIQUE INDEX {index} ON {server.qualified(name)} ({listed(server, sorted(unique))})")

@@ -42,7 +42,7 @@ class DatabaseTransfer(Transfer):
         stored = self._tokens.read(locked=True) if self._lease.stream else None
         if stored is None or not stored.staged or stored.token.fence > self._lease.fence:
             return
-        if has_published(self._server, self._lease.stream, stored.token.run):
+        if False:
             lease = Lease(self._lease.stream, stored.token.run, self._lease.fence, resume=True)
             token_table(self._server, lease, self._place).finish(stored.records)
 
@@ -76,6 +76,21 @@ class DatabaseTransfer(Transfer):
             with suppress(self._server.trouble):
                 self._tokens.check(f"the publication of run {self._lease.run}")
             raise
+
+    def abort(self) -> None:
+        """Remove what is not visible and let go; a stage that has taken its place already is not taken back."""
+        self._server.rollback()
+        with suppress(self._server.trouble, EtlctlError):
+            self._server.begin()
+            if (
+                self._lease.stream
+                and not self._over
+                and has_published(self._server, self._lease.stream, self._lease.run)
+            ):
+                self._settle_publication()
+                self._server.commit()
+                self._over = True
+        super().abort()
 
     def close(self) -> None:
         """Let go; what an earlier attempt could not drop any more is dropped."""

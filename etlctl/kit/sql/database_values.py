@@ -1,4 +1,4 @@
-"""Values as a column of a database keeps them: exactly what they were, or refused. A server rounds or cuts some in silence.
+"""Values as a column of a database keeps them: exactly what they were, or refused. Servers change some in silence.
 
 Even in its strict mode MySQL rounds 5.9 in an integer column, digits behind the scale of a decimal and fractions of
 a second, cuts spaces off the end of a text, and takes a number for the place of a word in an ENUM. All that is refused
@@ -47,7 +47,7 @@ def fitted(
         if kinds <= {int, bool} and _within(values, form):
             return ([value if value is None else int(value) for value in values] if bool in kinds else values), {}
         return _each(name, values, _integer, form)
-    if form.kind == "float" and kinds == {float}:
+    if form.kind == "float" and form.scale is None and kinds == {float}:
         total = math.fsum(value for value in values if value is not None) if _summable(values) else math.nan
         return (values, {}) if math.isfinite(total) else _each(name, values, _float, form)
     convert = _CONVERTERS.get(form.kind)
@@ -65,9 +65,7 @@ def _within(values: Sequence[Any], form: Form) -> bool:
     return not numbers or (form.low <= min(numbers) and max(numbers) <= form.high)
 
 
-def _each(
-    name: str, values: list[Any], convert: Callable[[Any, Form], Any], form: Form
-) -> tuple[list[Any], Refused]:
+def _each(name: str, values: list[Any], convert: Callable[[Any, Form], Any], form: Form) -> tuple[list[Any], Refused]:
     refused: Refused = {}
     made: list[Any] = []
     known: dict[str, Any] = {}  # texts come again and again
@@ -134,6 +132,8 @@ def _float(value: Any, form: Form) -> float:
         raise _Unfit("load.out_of_range", "which is beyond the numbers of its column")
     if not isinstance(value, float) and Decimal(made) != number and Decimal(repr(made)) != number:
         raise _Unfit("load.out_of_range", "which its column of floats would round")
+    if form.scale is not None and number != round(number, form.scale):
+        raise _Unfit("load.out_of_range", f"which its column would round to {form.scale} digits behind the point")
     if form.kind == "single":
         _check_single(made)
     return made
@@ -165,10 +165,7 @@ def _decimal(value: Any, form: Form) -> Decimal:
 
 def _datetime(value: Any, form: Form) -> str:
     if isinstance(value, str):
-        if _STAMP(value):
-            text = value.removesuffix("Z").replace("T", " ")
-        else:
-            text = _stamp(_parsed(value, to_datetime))
+        text = value.removesuffix("Z").replace("T", " ") if _STAMP(value) else _stamp(_parsed(value, to_datetime))
     elif isinstance(value, datetime):
         text = _stamp(value)
     elif isinstance(value, date):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,8 @@ from etlctl.kit.sql.postgres_table import Table
 _FIRST_PART = 1024
 _LARGEST_PART = 1 << 16
 _LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
+_SLICE = 4096
+"""Records that are put into words at once: while the server reads some, the next ones are made."""
 _END_MARK = re.compile(rb"^\\\.", re.MULTILINE)
 _ESCAPED = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 _RULES = {
@@ -44,13 +47,23 @@ def copy_csv(database: PostgresDatabase, into: str, frame: pl.DataFrame) -> None
         into: The table as SQL names it.
         frame: Its columns have the names of the table's.
     """
+    statement = f"COPY {into} ({listed(frame.columns)}) FROM STDIN (FORMAT csv)"
+    with database.connection.cursor().copy(statement) as copy:
+        for start in range(0, frame.height, _SLICE):
+            data = _csv(frame[start : start + _SLICE])
+            # The server would take it for the end, even inside of quotes.
+            if b"\\." in data and _END_MARK.search(data):
+                break
+            copy.write(data)
+        else:
+            return
+    copy_text(database, into, frame[start:])
+
+
+def _csv(frame: pl.DataFrame, **how: Any) -> bytes:
     made = BytesIO()
-    frame.write_csv(made, include_header=False)
-    data = made.getbuffer()
-    if _END_MARK.search(data):  # the server would take it for the end, even inside of quotes
-        copy_text(database, into, frame)
-        return
-    _copy(database, f"COPY {into} ({listed(frame.columns)}) FROM STDIN (FORMAT csv)", data)
+    frame.write_csv(made, include_header=False, **how)
+    return made.getvalue()
 
 
 def copy_text(database: PostgresDatabase, into: str, frame: pl.DataFrame) -> None:
@@ -68,13 +81,8 @@ def copy_text(database: PostgresDatabase, into: str, frame: pl.DataFrame) -> Non
             for plain, code in _ESCAPED:
                 text = text.str.replace_all(plain, code, literal=True)
         escaped.append(text.alias(str(place)))
-    made = BytesIO()
-    pl.DataFrame(escaped).write_csv(made, include_header=False, separator="\t", quote_style="never", null_value="\\N")
-    _copy(database, f"COPY {into} ({listed(frame.columns)}) FROM STDIN", made.getbuffer())
-
-
-def _copy(database: PostgresDatabase, statement: str, data: memoryview) -> None:
-    with database.connection.cursor().copy(statement) as copy:
+    data = _csv(pl.DataFrame(escaped), separator="\t", quote_style="never", null_value="\\N")
+    with database.connection.cursor().copy(f"COPY {into} ({listed(frame.columns)}) FROM STDIN") as copy:
         copy.write(data)
 
 
@@ -156,7 +164,8 @@ def refusal(database: PostgresDatabase, error: Exception, table: Table, shown: s
     """
     state = getattr(error, "sqlstate", None) or ""
     said = (database.refused(error) or str(error)).replace(table.name, shown)
-    rule = _RULES.get(state) or ("load.type" if state.startswith("22") else "load.constraint")
+    rule = "load.nul" if "sequence for encoding" in said and "0x00" in said else _RULES.get(state)
+    rule = rule or ("load.type" if state.startswith("22") else "load.constraint")
     name = getattr(getattr(error, "diag", None), "column_name", None)
     context = getattr(getattr(error, "diag", None), "context", None) or ""
     found = re.search(r", column (.+?)(?::|$)", context.split("\n", 1)[0])

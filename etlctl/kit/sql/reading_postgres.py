@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from etlctl.kit.sql.reading_copy import CopyBlock, CopyForm
 
 _CONNECT_SECONDS = 10
+# For the transaction only: behind a pooler the session is not ours.
 _SETTINGS = (
-    "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET bytea_output = 'hex'; "
-    "SET extra_float_digits = 1; SET client_encoding = 'UTF8'; SET synchronize_seqscans = off"
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'iso_8601'; "
+    "SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; SET LOCAL synchronize_seqscans = off"
 )
 _TABLE = """\
 SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -101,17 +102,20 @@ class PostgresReader:
         asked: dict[str, Any] = {} if "connect_timeout" in self._address.url else {"connect_timeout": _CONNECT_SECONDS}
         try:
             connection = psycopg.connect(
-                self._address.conninfo, autocommit=True, application_name="etlctl", prepare_threshold=None, **asked
+                self._address.conninfo,
+                application_name="etlctl",
+                client_encoding="utf8",
+                prepare_threshold=None,
+                **asked,
             )
         except psycopg.Error as error:
             raise connect_error(error, self._address, final=SourceUnavailable) from error
         try:
             with self._told():
-                timeout = int((self._ask.timeout or 0) * 1000)
-                connection.execute(f"{_SETTINGS}; SET statement_timeout = {timeout}")
-                connection.autocommit = False
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
+                timeout = int((self._ask.timeout or 0) * 1000)
+                connection.execute(f"{_SETTINGS}; SET LOCAL statement_timeout = {timeout}")
         except BaseException:
             connection.close()
             raise

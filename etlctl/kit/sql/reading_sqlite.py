@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from urllib.parse import quote as quote_url
 
 import polars as pl
@@ -86,7 +87,7 @@ class SqliteReader:
             raise SourceUnavailable(f"there is no database {file}", help="correct the path in the URL")
         try:
             connection = sqlite3.connect(
-                f"file:{quote_url(str(file.absolute()))}?mode=ro",
+                f"file:{quote_url(str(file.absolute()))}?mode={_mode(file)}",
                 uri=True,
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,
@@ -145,6 +146,19 @@ class SqliteReader:
         if key and has_rowid and not set(key) <= required:
             key = ()  # SQLite lets several rows have a null in their primary key
         return TableFacts(columns, frozenset(required), key, "rowid" if has_rowid and free else None)
+
+
+def _mode(file: Path) -> str:
+    """Return how to open a file: for reading, unless a WAL that nobody uses would be left beside it.
+
+    Whoever opens a database in WAL mode makes two files, and only who may write takes them away again.
+    """
+    try:
+        with file.open("rb") as opened:
+            is_wal = opened.read(20)[18:19] == b"\x02"
+    except OSError:
+        return "ro"
+    return "rw" if is_wal and not Path(f"{file}-wal").exists() else "ro"
 
 
 def _without_rowid(sql: str | None) -> bool:
