@@ -74,8 +74,9 @@ class Postgres(Loader):
     extra: ClassVar[str | None] = "postgres"
     examples: ClassVar[tuple[Example, ...]] = (
         Example(
-            "Change or add rows by key; the URL comes from the environment",
-            'database: {url: "${env:DATABASE_URL}"}\nschema: public\ntable: orders\nwrite_method: upsert\n'
+            "Change or add rows by key, and add columns when new fields appear",
+            'database: {url: "postgresql://etl:secret@db.example.com/shop"}\nschema: public\ntable: orders\n'
+            "write_method: upsert\n"
             "primary_key: [order_id]\nschema_evolution: evolve",
         ),
         Example(

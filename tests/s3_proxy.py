@@ -65,6 +65,8 @@ def s3_proxy(server: str) -> Iterator[Proxy]:
             if proxy.drop(self.command, self.path):
                 self.close_connection = True
                 return
+            if proxy.short(self.command, self.path):
+                data = data[: len(data) // 2]
             self._answer(
                 answer.status, proxy.answer(dict(answer.getheaders())), data, cut=proxy.cut(self.command, self.path)
             )

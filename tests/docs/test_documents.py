@@ -61,13 +61,13 @@ def test_the_readme_lists_every_command() -> None:
     assert commands <= listed, f"the README does not mention {sorted(commands - listed)}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "GUIDE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "GUIDE.md", "SOURCES.md", "CONTRIBUTING.md"])
 def test_the_document_can_be_followed(name: str, tmp_path: Path) -> None:
     wrong = documents.play(name, tmp_path)
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", ["README.md", "GUIDE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "GUIDE.md", "SOURCES.md", "CONTRIBUTING.md"])
 def test_every_yaml_block_is_a_file(name: str) -> None:
     unnamed = [fence.line for fence in documents.fences(name) if fence.language == "yaml" and not fence.path]
     assert not unnamed, f"{name}: the YAML blocks at lines {unnamed} name no file, so nothing checks them"
