@@ -45,7 +45,9 @@ class Server:
         run_once(made)
         if made.result is None:
             raise CommandFailed("there is no file to copy")
-        return made.result
+        kept = jobs.OUT / "peers" / f"ready-{self._source.name}"  # what is in the workspace goes with any benchmark
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return made.result.replace(kept)
 
     def sql(self, *statements: str, database: str = "bench") -> str:
         """Run statements with psql; return what it prints."""

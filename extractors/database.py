@@ -26,8 +26,8 @@ class Database(Extractor):
 
     With a key (a table's primary key, unless ``key`` says otherwise) rows come in its order, and a run that was
     interrupted goes on right after the last row it had. Each attempt sees one snapshot: of what was inserted, changed
-    or removed between two attempts, it sees what comes after that row. Without a key rows are counted and skipped, which
-    is exact only for a query with an ORDER BY whose rows do not change.
+    or removed between two attempts, it sees what comes after that row. Without a key rows are counted and skipped,
+    which is exact only for a query with an ORDER BY whose rows do not change.
 
     Values keep their exact types: decimals, times in UTC, binary, lists; text and null never mix. PostgreSQL's
     ``numeric`` without a precision has 20 decimal places: cast it in a query to have others. A row with a value that no

@@ -154,6 +154,11 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
         cursor = connection.cursor()
         cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
         yield f"{mariadb_server}/{name}"
+        # A session that a failed test has left behind would keep its tables locked.
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", (name,))
+        for (session,) in cursor.fetchall():
+            with suppress(pymysql.err.OperationalError):  # it has ended meanwhile
+                cursor.execute(f"KILL {session}")
         cursor.execute(f"DROP DATABASE `{name}`")
 
 

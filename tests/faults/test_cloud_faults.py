@@ -54,8 +54,9 @@ def target_of(name: str, server: str, bucket: str, folder: str) -> Bucket:
 
 @pytest.mark.parametrize("name", ["object-append", "set-replace"])
 def test_killed_at_every_place(shop: Shop, tmp_path: Path, s3_server: str, s3_bucket: str, name: str) -> None:
+    points = [point for _, point in POINTS if name.startswith("object") or point.startswith(("load.", "publish."))]
     reached = 0
-    for number, (_, point) in enumerate(POINTS):
+    for number, point in enumerate(points):
         root = tmp_path / str(number)
         root.mkdir()
         target = target_of(name, s3_server, s3_bucket, str(number))
@@ -68,7 +69,7 @@ def test_killed_at_every_place(shop: Shop, tmp_path: Path, s3_server: str, s3_bu
             check_equality(root, target)
         except AssertionError as error:
             raise AssertionError(f"after {point} of {name}: {error}") from error
-    assert reached >= len(POINTS) - 3
+    assert reached >= len(points) - 1
 
 
 @pytest.mark.parametrize("name", ["object-replace", "set-append"])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from incremental_shop import FORMS, Shop
 
-BASE = datetime.min.replace(2024, 3, 30, 22)
+BASE = datetime.fromisoformat("2024-03-30T22:00:00")
 LAG = 3
 """Hours."""
 

@@ -103,14 +103,17 @@ async def test_a_swap_whose_token_was_not_marked_counts_as_done(mariadb_url: str
 def test_a_paused_writer_cannot_swap_another_runs_records_in(mariadb_url: str, resumes) -> None:
     prepared(mariadb_url, "replace")
     paused = started(mariadb_url, "load.before_commit:6=stop", options=WAYS["replace"])
-    wait_until_stopped(paused.pid)
-    ctx = {"fence": 2, "resume": resumes, **({} if resumes else {"run_id": "run_b"})}
-    # What the paused one has not committed is nobody's: the session is ended, as a lost connection would be.
-    execute(mariadb_url, *kills(mariadb_url))
-    done = child(mariadb_url, options=WAYS["replace"], ctx=ctx, count=6 if resumes else 2)
-    assert done.stdout == f"from {5 if resumes else 0}\n"
-    os.kill(paused.pid, signal.SIGCONT)
-    said = finished(paused).stdout
+    try:
+        wait_until_stopped(paused.pid)
+        ctx = {"fence": 2, "resume": resumes, **({} if resumes else {"run_id": "run_b"})}
+        # What the paused one has not committed is nobody's: the session is ended, as a lost connection would be.
+        execute(mariadb_url, *kills(mariadb_url))
+        done = child(mariadb_url, options=WAYS["replace"], ctx=ctx, count=6 if resumes else 2)
+        assert done.stdout == f"from {5 if resumes else 0}\n"
+        os.kill(paused.pid, signal.SIGCONT)
+        said = finished(paused).stdout
+    finally:
+        paused.kill()
     assert said.startswith(("fenced", "FatalError", "RetryableError")), said
     assert query(mariadb_url, "SELECT count(*), count(DISTINCT id) FROM t") == [(600,) * 2 if resumes else (200,) * 2]
 

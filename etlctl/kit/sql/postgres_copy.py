@@ -149,7 +149,7 @@ def _named_place(error: Exception, start: int, end: int) -> int | None:
     """Return the number of the record that the server names, if it names one of the part."""
     context = getattr(getattr(error, "diag", None), "context", None) or ""
     found = _LINE.search(context)
-    place = start + int(found[1]) if found else end
+    place = start + int(found[1]) - 1 if found else end
     return place if place < end else None
 
 
