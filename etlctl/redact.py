@@ -12,6 +12,20 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
+# Characters that one or another writer of URLs does not encode: in a path, in a query, in user names, not at all.
+_LEFT_AS_THEY_ARE = (
+    "",
+    "/",
+    "/:@",
+    "/?:@",
+    "/?:@!$'()*,;",
+    "/?:@!$'()*,",
+    "/!$&'()*+,;=:@",
+    "/?:@!$&'()*+,;=",
+    "!$&'()*+,;=:@",
+    "!$&'()*+,;=",
+    "!$'()*,;",
+)
 _SHORTEST = 4  # shorter values would blank out ordinary text
 
 
@@ -27,7 +41,9 @@ class Redactor:
         """Remember a secret. Values shorter than four characters are not redacted."""
         if len(secret) < _SHORTEST:
             return
-        forms = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+        encoded = {quote(secret, safe=left) for left in _LEFT_AS_THEY_ARE}
+        forms = {secret, quote_plus(secret), *encoded, json.dumps(secret)[1:-1]}
+        forms |= {form.replace("%20", "+") for form in encoded}
         forms.add(base64.b64encode(secret.encode()).decode())
         known = set(self._forms) | forms
         self._forms = sorted(known, key=len, reverse=True)

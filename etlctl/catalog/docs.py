@@ -97,11 +97,36 @@ def option_docs(model: type[BaseModel], help_of: Mapping[str, str]) -> tuple[Opt
 
 
 def _nested(annotation: Any) -> tuple[OptionDoc, ...]:
-    for place, part in _parts(annotation, ""):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            inner = option_docs(part, field_help(part))
-            return tuple(replace(option, name=f"{place}{option.name}") for option in inner)
-    return ()
+    found: dict[str, OptionDoc] = {}
+    models = [(place, part) for place, part in _parts(annotation, "") if _is_model(part)]
+    several = len(models) > 1 and _alternatives(models)
+    for place, model in models if several else models[:1]:
+        for option in option_docs(model, field_help(model)):
+            if several and option.name != "type":
+                option = replace(option, help=f"With {_type_of(model)}: {option.help}")  # noqa: PLW2901
+            named = replace(option, name=f"{place}{option.name}")
+            found[named.name] = _with_more_types(found[named.name], named) if named.name in found else named
+    return tuple(found.values())
+
+
+def _type_of(model: type[BaseModel]) -> str:
+    return f"``type: {' or '.join(map(str, typing.get_args(model.model_fields['type'].annotation)))}``"
+
+
+def _is_model(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)
+
+
+def _alternatives(models: Sequence[tuple[str, type[BaseModel]]]) -> bool:
+    """Tell whether models stand for each other, told apart by their ``type``."""
+    return all("type" in model.model_fields for _, model in models)
+
+
+def _with_more_types(known: OptionDoc, other: OptionDoc) -> OptionDoc:
+    """Return an option that several alternatives have; ``type`` is what tells them apart."""
+    if known.type == other.type or not known.name.endswith("type"):
+        return known
+    return replace(known, type=f"{known.type} or {other.type}")
 
 
 def _parts(annotation: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -120,7 +120,7 @@ def run(
     etlctl run contracts/prices --param-file symbols.yaml --concurrency 10
     """
     with output.errors_as_exit_codes():
-        flags = {"restart": restart, "accept_changes": accept_changes, "dry_run": dry_run}
+        flags = {"restart": restart, "accept_changes": accept_changes, "dry_run": dry_run, **cassette(record, replay)}
         options: dict[str, Any] = {
             "params": parse_params(param),
             "run_date": run_date.date() if run_date else None,
@@ -134,12 +134,12 @@ def run(
             "workers": workers,
             "trigger": trigger.value,
             **flags,
-            **cassette(record, replay),
         }
         if prove or watch:
             (_prove if prove else _watch)(contract, options, json=json)
             return
-        _load(contract, options, param_file, (concurrency, delay), checkpoint_dir=checkpoint_dir, json=json, quiet=quiet)
+        shown = {"checkpoint_dir": checkpoint_dir, "json": json, "quiet": quiet}
+        _load(contract, options, param_file, (concurrency, delay), **shown)
 
 
 def _load(

@@ -18,9 +18,7 @@ SAVE_OUTBOX = (
     + f" WHERE {OUTBOXES}.fence <= excluded.fence"
 )
 DELETE_OUTBOX = f"DELETE FROM {OUTBOXES} WHERE stream = :stream AND fence <= :fence"  # noqa: S608
-TOKENS = (
-    f"SELECT * FROM {OUTBOXES} WHERE stream = :stream OR substr(stream, 1, :length) = :prefix ORDER BY stream"  # noqa: S608
-)
+TOKENS = f"SELECT * FROM {OUTBOXES} WHERE stream = :stream OR substr(stream, 1, :length) = :prefix ORDER BY stream"  # noqa: S608
 
 ADD_REQUEST = (
     f"INSERT INTO {REQUESTS} ({', '.join(REQUEST_COLUMNS)}) "  # noqa: S608

@@ -77,9 +77,7 @@ class RunBook(LedgerPart):
             self._check_fence(connection, run_id, fence)
             connection.run_many(statements.ADD_STEP, _numbered(connection, run_id, made))
 
-    def finish_run(
-        self, result: RunResult, *, fence: int | None = None, moved: CursorMove | None = None
-    ) -> None:
+    def finish_run(self, result: RunResult, *, fence: int | None = None, moved: CursorMove | None = None) -> None:
         """Record how a run ended, with the last try of each step, and give its lease back.
 
         Args:

@@ -129,3 +129,25 @@ async def test_a_page_that_did_not_change_comes_from_the_cache(hostile: HostileS
     assert "If-None-Match" in hostile.last.headers
     hostile.version = 2
     assert await records(source, base_dir=tmp_path) == [{"version": 2}]
+
+
+async def test_numbers_on_lines_of_their_own_stay_exact(hostile: HostileServer) -> None:
+    body = '[{"a": [\n18446744073709551616,\n0.12345678901234567891\n]}]'
+    (record,) = await records(answers(hostile, body, JSON))
+    assert record == {"a": [18446744073709551616, Decimal("0.12345678901234567891")]}
+
+
+async def test_deferred_records_are_read_again_as_they_were(hostile: HostileServer) -> None:
+    from hostile_server import Answer
+
+    hostile.script("/x", *(Answer(json=[{"i": number}, {"i": number + 1}]) for number in (0, 2, 4)), Answer(json=[]))
+    source = Http(url=hostile.url + "/x", pagination={"strategy": "page", "start_page": 1})
+    _, batch = await batches(source, defers=True)
+    assert batch.deferred is not None
+    assert len(batch) == 4
+    first = batch.deferred.read(0, 3)
+    assert first == [{"i": 2}, {"i": 3}, {"i": 4}]
+    first[0]["i"] = "changed by a step"
+    assert batch.deferred.one(0) == {"i": 2}
+    assert batch.deferred.read(1, 4) == [{"i": 3}, {"i": 4}, {"i": 5}]
+    assert batch.settled().to_rows() == [{"i": 2}, {"i": 3}, {"i": 4}, {"i": 5}]

@@ -179,7 +179,11 @@ def test_run_delta_reads_from_the_moment_whatever_the_cursor_says(workspace: Sho
     workspace.run()
     result = run_delta("orders", "2024-01-01")
     assert (result["records"], result["to"], workspace.loaded()["3"]) == (1, "2024-05-01", 2)
-    assert run_delta("orders", "2030-01-01T00:00:00Z")["to"] == "2024-05-01"  # a cursor never goes back
+    assert run_delta("orders", "2030-01-01T00:00:00Z")["to"] == "2024-05-01"
+    everything = workspace.source
+    workspace.give(everything[:2])
+    assert run_delta("orders", "2020-01-01")["to"] == "2024-05-01"  # a cursor never goes back
+    workspace.give(everything)
     workspace.run()
     assert workspace.loaded()["3"] == 2
 

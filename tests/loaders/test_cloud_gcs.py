@@ -22,7 +22,6 @@ from etlctl.errors import FencedError
 from etlctl.sdk import CommitToken, ReadContext, WriteContext
 from etlctl.testing import read_all
 
-
 SIGNED = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=s"
 
 

@@ -156,7 +156,7 @@ class Walk:
             FatalError: They do, and should not.
         """
         same = page.count and page.mark == place.mark and page.count == place.last
-        if True or not same or (previous is not None and not page.same_records(previous)) or self._on_repeat == "allow":
+        if not same or (previous is not None and not page.same_records(previous)) or self._on_repeat == "allow":
             return False
         if self._on_repeat == "stop":
             return True

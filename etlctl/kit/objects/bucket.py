@@ -235,7 +235,8 @@ def open_bucket(options: StoreOptions, base_dir: Path, *, make: bool = False) ->
     if location.provider == "local":
         folder = base_dir / Path(location.bucket).expanduser()
         with told(str(folder), redactor):
-            return Bucket(stores.LocalStore(folder, mkdir=make, automatic_cleanup=True), location, redactor), location.key
+            store = stores.LocalStore(folder, mkdir=make, automatic_cleanup=True)
+            return Bucket(store, location, redactor), location.key
     common: dict[str, Any] = {
         "client_options": {"allow_http": options.allow_http, "timeout": timedelta(seconds=options.timeout)},
         "retry_config": {"max_retries": options.max_retries, "retry_timeout": timedelta(seconds=180)},

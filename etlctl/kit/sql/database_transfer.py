@@ -1,174 +1,128 @@
-"""Copies blocks into PostgreSQL, and tells records that the server refuses from trouble with the server.
-
-The whole block is tried at once. When the server refuses it, it goes in parts: what the server says names the line for
-most refusals, so that the records before it are loaded and the next part begins behind it; where it names none
-(references, triggers), the part is halved until the record is found. Good records are loaded whatever is beside them.
-"""
+"""One run's way into a table of MySQL, MariaDB or another database through SQLAlchemy."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from io import BytesIO
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 
-import polars as pl
-
-from etlctl.errors import RecordRejected
-from etlctl.kit.codecs.frame_text import text_columns
-from etlctl.kit.sql.methods import listed
-from etlctl.kit.sql.postgres_database import PostgresDatabase
-from etlctl.kit.sql.postgres_table import Table
-
-_FIRST_PART = 1024
-_LARGEST_PART = 1 << 16
-_LINE = re.compile(r"^COPY .*?, line (\d+)", re.MULTILINE)
-_SLICE = 4096
-"""Records that are put into words at once: while the server reads some, the next ones are made."""
-_END_MARK = re.compile(rb"^\\\.", re.MULTILINE)
-_ESCAPED = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
-_RULES = {
-    "22001": "load.too_long",
-    "22003": "load.out_of_range",
-    "22008": "load.out_of_range",
-    "22021": "load.not_utf8",
-    "22P05": "load.not_utf8",
-}
-
-Attempt = Callable[[int, int], None]
-"""Loads the records from one number up to another one, the latter excluded."""
+from etlctl.errors import EtlctlError, FatalError
+from etlctl.kit.sql.database_server import Server
+from etlctl.kit.sql.database_sinks import Direct, Log, find_target
+from etlctl.kit.sql.database_swap import Replacement, has_published, left_behind, old_name, stage_name
+from etlctl.kit.sql.destination import Guard, Lease, Sink
+from etlctl.kit.sql.held_tokens import held_in, token_table, unfinished_in
+from etlctl.kit.sql.job import Job
+from etlctl.kit.sql.tokens import TABLE, Token
+from etlctl.kit.sql.transfer import Transfer
+from etlctl.kit.sql.urls import Address
 
 
-def copy_csv(database: PostgresDatabase, into: str, frame: pl.DataFrame) -> None:
-    """Copy a frame whose columns are ready into a table, as CSV: the quickest way.
+class DatabaseTransfer(Transfer):
+    """Loads the batches of a run.
 
     Args:
-        database: In a transaction.
-        into: The table as SQL names it.
-        frame: Its columns have the names of the table's.
+        server: The open connection; closed by ``suspend``, ``abort`` and ``close``.
+        job: What is to be loaded.
+        lease: On whose behalf.
+        staged: Nothing may be seen before ``finish``.
     """
-    statement = f"COPY {into} ({listed(frame.columns)}) FROM STDIN (FORMAT csv)"
-    with database.connection.cursor().copy(statement) as copy:
-        for start in range(0, frame.height, _SLICE):
-            data = _csv(frame[start : start + _SLICE])
-            # The server would take it for the end, even inside of quotes.
-            if b"\\." in data and _END_MARK.search(data):
-                break
-            copy.write(data)
-        else:
+
+    def __init__(self, server: Server, job: Job, lease: Lease, *, staged: bool) -> None:
+        self._server = server
+        super().__init__(server, job, lease, stage=stage_name(lease.stream, lease.run, job.table), staged=staged)
+
+    def _open(self) -> None:
+        self._server.create_tokens()
+        self._settle_publication()
+        super()._open()
+
+    def _settle_publication(self) -> None:
+        """Mark the token of a run whose stage has taken its place, and which died before it could."""
+        stored = self._tokens.read(locked=True) if self._lease.stream else None
+        if stored is None or not stored.staged or stored.token.fence > self._lease.fence:
             return
-    copy_text(database, into, frame[start:])
+        if has_published(self._server, self._lease.stream, stored.token.run):
+            lease = Lease(self._lease.stream, stored.token.run, self._lease.fence, resume=True)
+            token_table(self._server, lease, self._place).finish(stored.records)
 
+    def _make_sink(self) -> Sink:
+        server, job, stream = self._server, self._job, self._lease.stream
+        # Looked for while the token is locked: what a newer lease makes is not among them.
+        for name in left_behind(server, stream, job.table):
+            if name not in {self._stage, old_name(self._stage)}:
+                server.drop_table(name)
+        target = find_target(server, job)
+        if not self._staged:
+            return Direct(server, job, target)
+        if job.method.replaces or target is None or self._is_copy():
+            return Replacement(server, job, target, self._stage, loose=not stream)
+        return Log(server, job, target, self._stage)
 
-def _csv(frame: pl.DataFrame, **how: Any) -> bytes:
-    made = BytesIO()
-    frame.write_csv(made, include_header=False, **how)
-    return made.getvalue()
+    def _is_copy(self) -> bool:
+        """Tell whether this run began to fill a table that was missing then."""
+        if not self._server.has_table(self._stage):
+            return False
+        columns = self._server.inspector().get_columns(self._stage, self._server.schema)
+        return all(column["name"] != "_etlctl_fields" for column in columns)
 
-
-def copy_text(database: PostgresDatabase, into: str, frame: pl.DataFrame) -> None:
-    """Copy a frame whose columns are ready in the server's own text format, in which every record is one line.
-
-    Args:
-        database: In a transaction.
-        into: The table as SQL names it.
-        frame: Its columns have the names of the table's.
-    """
-    escaped = []
-    for place, column in enumerate(frame.with_columns(text_columns(frame)).get_columns()):
-        text = column
-        if isinstance(column.dtype, pl.String):
-            for plain, code in _ESCAPED:
-                text = text.str.replace_all(plain, code, literal=True)
-        escaped.append(text.alias(str(place)))
-    data = _csv(pl.DataFrame(escaped), separator="\t", quote_style="never", null_value="\\N")
-    with database.connection.cursor().copy(f"COPY {into} ({listed(frame.columns)}) FROM STDIN") as copy:
-        copy.write(data)
-
-
-def sift(database: PostgresDatabase, count: int, attempt: Attempt, careful: Attempt) -> dict[int, Exception]:
-    """Load records, leaving out those that the server refuses; return their numbers with what it said.
-
-    Args:
-        database: In a transaction.
-        count: How many records there are.
-        attempt: Loads them in the quickest way.
-        careful: Loads a part in a way that lets the server name the line.
-    """
-    refused: dict[int, Exception] = {}
-    if not count or tried(database, lambda: attempt(0, count)) is None:
-        return refused
-    start, size = 0, min(count, _FIRST_PART)
-    while start < count:
-        end = min(start + size, count)
-        error = _try_part(database, careful, start, end)
-        if error is None:
-            start, size = end, min(2 * size, _LARGEST_PART)
-            continue
-        place = start if end - start == 1 else _named_place(error, start, end)
-        if place is None or (place > start and _try_part(database, careful, start, place) is not None):
-            size = max(1, (end - start) // 2)
-            continue
-        if end - start > 1:  # what the server says of one record is about that record
-            start, size = place, 1
-            error = _try_part(database, careful, start, start + 1)
-        if error is not None:
-            refused[place] = error
-        start, size = place + 1, max(_FIRST_PART // 8, size)
-    return refused
-
-
-def _try_part(database: PostgresDatabase, attempt: Attempt, start: int, end: int) -> Exception | None:
-    return tried(database, lambda: attempt(start, end))
-
-
-def tried(
-    database: PostgresDatabase, work: Callable[[], None], *, also: tuple[type[Exception], ...] = ()
-) -> Exception | None:
-    """Do something, and undo it when the server refuses the data; return what it said.
-
-    Args:
-        database: In a transaction.
-        work: What to do.
-        also: Other errors to return.
-    """
-    database.execute("SAVEPOINT part")
-    try:
-        work()
-    except database.trouble as error:
-        if database.refused(error) is None and not isinstance(error, also or ()):
+    def _publish(self, sink: Sink, guard: Guard, *, counted: bool) -> None:
+        try:
+            super()._publish(sink, guard, counted=counted)
+        except (FatalError, self._server.trouble):
+            # What failed may be that another process has taken the stage away.
+            if self._lease.stream:
+                with suppress(self._server.trouble):
+                    self._tokens.check(f"the publication of run {self._lease.run}")
             raise
-        database.execute("ROLLBACK TO SAVEPOINT part")
-        database.execute("RELEASE SAVEPOINT part")
-        return error
-    database.execute("RELEASE SAVEPOINT part")
-    return None
+
+    def abort(self) -> None:
+        """Remove what is not visible and let go; a stage that has taken its place already is not taken back."""
+        self._server.rollback()
+        with suppress(self._server.trouble, EtlctlError):
+            self._server.begin()
+            if not self._over and has_published(self._server, self._lease.stream, self._lease.run):
+                self._settle_publication()
+                self._server.commit()
+                self._over = True
+        super().abort()
+
+    def close(self) -> None:
+        """Let go; what an earlier attempt could not drop any more is dropped."""
+        with suppress(self._server.trouble, EtlctlError):
+            self._server.begin()
+            for name in (self._stage, old_name(self._stage)):
+                self._server.drop_table(name)
+        super().close()
 
 
-def _named_place(error: Exception, start: int, end: int) -> int | None:
-    """Return the number of the record that the server names, if it names one of the part."""
-    context = getattr(getattr(error, "diag", None), "context", None) or ""
-    found = _LINE.search(context)
-    place = start + int(found[1]) - 1 if found else end
-    return place if place < end else None
+def held_token(address: Address, schema: str | None, stream: str) -> Token | None:
+    """Return the token a database holds of a stream, without changing anything; None when there is none."""
+    with closing(Server(address, schema)) as server, server.told("reading commit tokens"):
+        token = held_in(server, stream) if server.has_table(TABLE) else None
+        if token is not None and not token.finished and has_published(server, stream, token.run):
+            return replace(token, finished=True, visible=True)
+        return token
 
 
-def refusal(database: PostgresDatabase, error: Exception, table: Table, shown: str) -> RecordRejected:
-    """Return why the server refuses a record, in its own words.
+def unfinished_tokens(address: Address, schema: str | None, stream: str) -> Sequence[Token]:
+    """Return the tokens of unfinished runs of a stream and of its single destinations, without changing anything."""
+    with closing(Server(address, schema)) as server, server.told("reading commit tokens"):
+        found = unfinished_in(server, stream) if server.has_table(TABLE) else ()
+        return [token for token in found if not has_published(server, token.stream, token.run)]
 
-    Args:
-        database: The database.
-        error: What it said.
-        table: The table that was loaded.
-        shown: The name of the table for people.
-    """
-    state = getattr(error, "sqlstate", None) or ""
-    said = (database.refused(error) or str(error)).replace(table.name, shown)
-    rule = "load.nul" if "sequence for encoding" in said and "0x00" in said else _RULES.get(state)
-    rule = rule or ("load.type" if state.startswith("22") else "load.constraint")
-    name = getattr(getattr(error, "diag", None), "column_name", None)
-    context = getattr(getattr(error, "diag", None), "context", None) or ""
-    found = re.search(r", column (.+?)(?::|$)", context.split("\n", 1)[0])
-    field = name or (found[1] if found and table.column(found[1]) else None)
-    where = f" (column {field})" if field and field not in said else ""
-    return RecordRejected(rule, f"table {shown!r} refuses the record: {said}{where}", field=field)
+
+def forget_unfinished(address: Address, schema: str | None, streams: Collection[str], fence: int) -> None:
+    """Remove what unfinished runs of some streams have prepared, and keep them from committing anything more."""
+    with closing(Server(address, schema)) as server, server.told("removing what waits"):
+        for stream in streams:
+            server.begin()
+            server.execute(
+                f"UPDATE {server.tokens} SET run = '', seq = 0, fence = CASE WHEN fence < ? THEN ? ELSE fence END, "
+                "position = NULL, account = '{}', records = 0, visible = 0 WHERE stream = ? AND finished = 0",
+                (fence, fence, stream),
+            )
+            names = left_behind(server, stream, "")
+            server.commit()
+            for name in names:
+                server.drop_table(name)

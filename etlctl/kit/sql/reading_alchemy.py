@@ -19,11 +19,11 @@ from etlctl.kit.sql.reading import (
     query_plan,
     table_plan,
 )
+from etlctl.kit.sql.reading_context import ReadingContext
 from etlctl.kit.sql.reading_place import Place
 from etlctl.kit.sql.reading_rows import ResultColumn, RowChunks, plain_value
 from etlctl.kit.sql.server_errors import connect_error, statement_error
 from etlctl.kit.sql.urls import Address
-from etlctl.sdk.context import ReadContext
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -40,7 +40,7 @@ class AlchemyReader:
         ctx: The run's context.
     """
 
-    def __init__(self, address: Address, ask: Ask, ctx: ReadContext) -> None:
+    def __init__(self, address: Address, ask: Ask, ctx: ReadingContext) -> None:
         self._address, self._ask, self._ctx = address, ask, ctx
         self._raw: Any = None
 

@@ -22,13 +22,13 @@ from etlctl.kit.sql.reading import (
     query_plan,
     table_plan,
 )
+from etlctl.kit.sql.reading_context import ReadingContext
 from etlctl.kit.sql.reading_place import Place
 from etlctl.kit.sql.reading_query import Query
 from etlctl.kit.sql.reading_rows import ResultColumn, RowChunks, parsed_json
 from etlctl.kit.sql.reading_window import mysql_window
 from etlctl.kit.sql.server_errors import connect_error, statement_error
 from etlctl.kit.sql.urls import MYSQL, Address
-from etlctl.sdk.context import ReadContext
 
 if TYPE_CHECKING:
     import pymysql
@@ -73,7 +73,7 @@ class MysqlReader:
         ctx: The run's context.
     """
 
-    def __init__(self, address: Address, ask: Ask, ctx: ReadContext) -> None:
+    def __init__(self, address: Address, ask: Ask, ctx: ReadingContext) -> None:
         self._address, self._ask, self._ctx = address, ask, ctx
         self._speech = Speech(MYSQL, _quoted)
         self._connection: pymysql.Connection[Any] | None = None

@@ -24,12 +24,12 @@ from etlctl.kit.sql.reading import (
     table_plan,
     twice,
 )
+from etlctl.kit.sql.reading_context import ReadingContext
 from etlctl.kit.sql.reading_place import Place
 from etlctl.kit.sql.reading_query import Query
 from etlctl.kit.sql.reading_window import postgres_window
 from etlctl.kit.sql.server_errors import connect_error, statement_error
 from etlctl.kit.sql.urls import Address
-from etlctl.sdk.context import ReadContext
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,7 +60,7 @@ class PostgresReader:
         ctx: The run's context.
     """
 
-    def __init__(self, address: Address, ask: Ask, ctx: ReadContext) -> None:
+    def __init__(self, address: Address, ask: Ask, ctx: ReadingContext) -> None:
         self._address = address
         self._ask = ask
         self._ctx = ctx

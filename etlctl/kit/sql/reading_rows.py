@@ -15,8 +15,8 @@ from etlctl.errors import ConversionError, FatalError
 from etlctl.frozen import frozen
 from etlctl.kit.codecs.json_exact import RefusedLine, exact_object
 from etlctl.kit.sql.reading import FIRST_BYTES, Ask, Plan, twice
+from etlctl.kit.sql.reading_context import ReadingContext
 from etlctl.kit.sql.reading_place import Place
-from etlctl.sdk.context import ReadContext
 
 _FEWEST, _MOST = 64, 100_000
 _EXACT_FLOAT = 2**53
@@ -68,7 +68,7 @@ class RowChunks:
     """
 
     def __init__(
-        self, ask: Ask, plan: Plan, columns: Sequence[ResultColumn], ctx: ReadContext, *, null_keys: bool = True
+        self, ask: Ask, plan: Plan, columns: Sequence[ResultColumn], ctx: ReadingContext, *, null_keys: bool = True
     ) -> None:
         self._ask, self._plan, self._ctx, self._null_keys = ask, plan, ctx, null_keys
         self._columns = list(columns)

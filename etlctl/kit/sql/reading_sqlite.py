@@ -24,12 +24,12 @@ from etlctl.kit.sql.reading import (
     query_plan,
     table_plan,
 )
+from etlctl.kit.sql.reading_context import ReadingContext
 from etlctl.kit.sql.reading_place import Place
 from etlctl.kit.sql.reading_rows import ResultColumn, RowChunks, as_float
 from etlctl.kit.sql.reading_window import sqlite_window
 from etlctl.kit.sql.server_errors import connect_error, statement_error
 from etlctl.kit.sql.urls import SQLITE, Address
-from etlctl.sdk.context import ReadContext
 
 _BUSY_SECONDS = 30.0
 _AFFINITIES: tuple[tuple[tuple[str, ...], pl.DataType], ...] = (
@@ -48,7 +48,7 @@ class SqliteReader:
         ctx: The run's context.
     """
 
-    def __init__(self, address: Address, ask: Ask, ctx: ReadContext) -> None:
+    def __init__(self, address: Address, ask: Ask, ctx: ReadingContext) -> None:
         self._address, self._ask, self._ctx = address, ask, ctx
         self._speech = Speech(SQLITE, quoted, rows_compare=True)
         self._connection: sqlite3.Connection | None = None
