@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PUBLIC = {
-    "etlctl": ["ETLOrchestrator", "ETLProgress", "RunResult", "__version__"],
+    "etlctl": ["DeltaTracker", "ETLOrchestrator", "ETLProgress", "RunResult", "Storage", "__version__", "run_delta"],
     "etlctl.sdk": [
         "Batch",
         "CommitToken",
