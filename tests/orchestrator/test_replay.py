@@ -175,11 +175,12 @@ def test_the_run_date_of_old_letters_is_that_of_their_run(tmp_path: Path, monkey
 # Killed
 
 
+_OF_SQLITE = [point for point in POINTS if not point.startswith("outbox.")]
 _OF_FILES = ("load.after_commit", "publish.during", "publish.after", "ledger.finish")
 
 
 @pytest.mark.parametrize(
-    ("point", "load"), [*((point, "sqlite") for point in POINTS), *((point, "jsonl") for point in _OF_FILES)]
+    ("point", "load"), [*((point, "sqlite") for point in _OF_SQLITE), *((point, "jsonl") for point in _OF_FILES)]
 )
 def test_killed_anywhere_and_replayed_again(tmp_path: Path, point: str, load: str) -> None:
     """kill -9 at every point: the next replay brings it to its end; nothing lost, nothing doubled, no letter twice."""
