@@ -37,7 +37,8 @@ class CloudStorage(StoreOptions, Loader):
     (``.orders.etlctl/``), from where any machine can resume it; what a run that died has left is removed when its
     stream is opened next. Uploads that were cut off stay invisible: let a lifecycle rule of the bucket remove them.
 
-    An older attempt of a run that wakes up cannot commit any more (If-None-Match, If-Match). A store that does not
+    An older attempt of a run that wakes up cannot commit any more (If-None-Match, If-Match); only a single object over
+    8 MB is asked about before its last part, not with it. A store that does not
     hold to such conditions is found out and reported: then only one attempt of a run may live. Objects are made in the
     temporary folder of this machine, which needs room for one object, or for the batches between two commits of a
     data set. S3 and Azure are tested against servers, Google Cloud Storage against a stand-in for its protocol.

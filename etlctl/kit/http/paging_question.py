@@ -22,7 +22,7 @@ class Question(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     method: Method = "GET"
-    """HTTP method; requests only read, so that each may be repeated after a failure."""
+    """HTTP method. A POST whose body holds the page is repeated after a failure like a GET; another one only when it surely did not arrive, or with ``retry: {repeat_unsafe: true}``."""  # noqa: E501
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the query, added to those in ``url``; a list is sent as several, null is left out. One named in braces in ``url`` goes there instead."""  # noqa: E501
     body: dict[str, Any] | list[Any] | str | None = None
