@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from etlctl.kit.http.options import HttpOptions
-from etlctl.kit.outgoing.options import Answers, Idempotency, shape_problem
 from etlctl.sdk import CommitToken, Delivery, Example, FatalError, Loader, WriteContext, Writer
+from etlctl.sdk.outgoing.options import Answers, Idempotency, shape_problem
 
 _DEFAULT_BATCH = 100
 _BODILESS = ("DELETE",)
@@ -88,7 +88,7 @@ class Http(HttpOptions, Loader):
 
     def fields_read(self) -> dict[str, set[str]]:
         """Return the fields that templates and the key name."""
-        from etlctl.kit.outgoing.templates import fields_of  # noqa: PLC0415
+        from etlctl.sdk.outgoing.templates import fields_of  # noqa: PLC0415
 
         key = self.idempotency
         named = set(key.names) if isinstance(key, Idempotency) else set()
@@ -142,10 +142,10 @@ class Http(HttpOptions, Loader):
         if ctx.dry_run:
             return DryWriter()
         from etlctl.kit.http.client import Client  # noqa: PLC0415 - loads aiohttp, which only a run needs
-        from etlctl.kit.outgoing.judging import Judge  # noqa: PLC0415
-        from etlctl.kit.outgoing.making import Maker, Shape  # noqa: PLC0415
-        from etlctl.kit.outgoing.templates import RECORDS, UrlTemplate  # noqa: PLC0415
-        from etlctl.kit.outgoing.writer import Dispatch, RequestWriter, sender_of  # noqa: PLC0415
+        from etlctl.sdk.outgoing.judging import Judge  # noqa: PLC0415
+        from etlctl.sdk.outgoing.making import Maker, Shape  # noqa: PLC0415
+        from etlctl.sdk.outgoing.templates import RECORDS, UrlTemplate  # noqa: PLC0415
+        from etlctl.sdk.outgoing.writer import Dispatch, RequestWriter, sender_of  # noqa: PLC0415
 
         url, key = UrlTemplate(self.url), self.idempotency
         has_body = self.method not in _BODILESS or self.body is not None or self.mode == "batch"

@@ -18,8 +18,8 @@ from receiving_server import Inbox, Receiver
 
 from etlctl.batch import Batch
 from etlctl.errors import FatalError, GaveUp, ResumeRefused, RetryableError
-from etlctl.kit.outgoing import sending
 from etlctl.sdk import Delivery, Receipt, WriteContext
+from etlctl.sdk.outgoing import sending
 from etlctl.state import open_ledger
 from etlctl.state.outbox import StateOutbox
 

@@ -116,7 +116,7 @@ def shape_problem(
 ) -> str | None:
     """Return what is wrong with how requests are to look; None when nothing is."""
     from etlctl.expression import TemplateError  # noqa: PLC0415
-    from etlctl.kit.outgoing.templates import UrlTemplate, compiled  # noqa: PLC0415
+    from etlctl.sdk.outgoing.templates import UrlTemplate, compiled  # noqa: PLC0415
 
     try:
         fields = UrlTemplate(url).fields
@@ -147,7 +147,7 @@ def _record_problem(several: dict[str, Any], answers: Answers) -> str | None:
 
 
 def _batch_body_problem(records_key: str | None, batch_body: Any) -> str | None:
-    from etlctl.kit.outgoing.templates import RECORDS, batch_places, fields_of  # noqa: PLC0415
+    from etlctl.sdk.outgoing.templates import RECORDS, batch_places, fields_of  # noqa: PLC0415
 
     if batch_body is None:
         return None

@@ -12,8 +12,8 @@ from etlctl.batch import Record
 from etlctl.errors import FatalError, RecordRejected
 from etlctl.frozen import frozen
 from etlctl.kit.codecs.json_text import encode_lines, encode_value
-from etlctl.kit.outgoing.templates import RECORDS, Filled, UrlTemplate, compiled, lookup
 from etlctl.sdk.outbox import Outcome, Parcel, Refused, Sender
+from etlctl.sdk.outgoing.templates import RECORDS, Filled, UrlTemplate, compiled, lookup
 from etlctl.types import to_text
 
 _MARK = "\ue000etlctl records\ue000"

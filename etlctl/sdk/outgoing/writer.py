@@ -10,9 +10,6 @@ from etlctl.batch import Batch, Rejection
 from etlctl.errors import FatalError, ResumeRefused
 from etlctl.faults import fault
 from etlctl.frozen import frozen
-from etlctl.kit.outgoing.judging import Judge
-from etlctl.kit.outgoing.making import Maker
-from etlctl.kit.outgoing.sending import Delivery, Send
 from etlctl.sdk.context import WriteContext
 from etlctl.sdk.loader import CommitToken, Published, Receipt
 from etlctl.sdk.outbox import (
@@ -27,6 +24,9 @@ from etlctl.sdk.outbox import (
     content_of,
     shown_token,
 )
+from etlctl.sdk.outgoing.judging import Judge
+from etlctl.sdk.outgoing.making import Maker
+from etlctl.sdk.outgoing.sending import Delivery, Send
 
 if TYPE_CHECKING:
     from etlctl.kit.http.client import Client

@@ -9,9 +9,9 @@ from typing import Any
 
 from etlctl.errors import FatalError
 from etlctl.frozen import frozen
-from etlctl.kit.outgoing.options import TAKEN, Answers
-from etlctl.kit.outgoing.templates import lookup
 from etlctl.sdk.outbox import Outcome, Parcel, Refused
+from etlctl.sdk.outgoing.options import TAKEN, Answers
+from etlctl.sdk.outgoing.templates import lookup
 
 REFUSED = "load.refused"
 """Rule of records that the destination refused."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from etlctl.errors import FatalError, RetryableError
 from etlctl.faults import fault
-from etlctl.kit.outgoing.judging import Judge, Verdict, excerpt
-from etlctl.kit.outgoing.making import part_of
 from etlctl.sdk.outbox import Outcome, Parcel
+from etlctl.sdk.outgoing.judging import Judge, Verdict, excerpt
+from etlctl.sdk.outgoing.making import part_of
 
 if TYPE_CHECKING:
     from etlctl.kit.http.message import Request, Response
