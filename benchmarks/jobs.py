@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.measure import Command, CommandFailed
+from benchmarks.measure import Command, CommandFailed, clear
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
@@ -136,6 +136,21 @@ def etlctl(
     (folder / "load.yaml").write_text(f"{load}\npath: {target}\n", encoding="utf-8")
     arguments = [sys.executable, "-m", "etlctl", "run", str(folder)]
     return Command(name, arguments, WORKSPACE, folder / target)
+
+
+def step_seconds(command: Command, step: str) -> float:
+    """Run a contract once more; return the seconds its steps of a name report.
+
+    Raises:
+        CommandFailed: It exited with an error.
+    """
+    clear(command.result)
+    asked = [*command.arguments, "--json"]
+    done = subprocess.run(asked, cwd=command.folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandFailed(f"{command.name} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    steps = json.loads(done.stdout)["steps"]
+    return sum(float(one["seconds"]) for one in steps if step in str(one["name"]))
 
 
 def sqlite_loop(name: str, source: Path, target: str) -> Command:

@@ -195,14 +195,15 @@ def function(session: Session) -> list[report.Finding]:
 
 
 def columnar(session: Session) -> list[report.Finding]:
-    """One JSONata expression on columns, against the same one record by record."""
+    """One JSONata expression on columns, against the same one record by record: the time of the step itself."""
     source = jobs.data(session.rows, "parquet")
     columns = jobs.etlctl("columnar", source, "out.parquet", transform=jobs.JSONATA)
     records = jobs.etlctl("columnar-rows", source, "out.parquet", transform=jobs.JSONATA + jobs.ON_ROWS)
     take_turns([columns, records], max(1, session.rounds // 2))
     jobs.require_same_result(columns, records)
-    title = "Parquet → JSONata on columns → Parquet, against the same record by record"
-    return [report.Finding.faster(title, columns, records, limit=10)]
+    title = "JSONata on columns, against the same record by record (the step alone)"
+    ours, theirs = (jobs.step_seconds(one, "jsonata") for one in (columns, records))
+    return [report.Finding(title, f"{ours:.2f} s", f"{theirs:.2f} s", round(theirs / ours, 1), 10, least=True)]
 
 
 def jsonata(session: Session) -> list[report.Finding]:
