@@ -52,3 +52,9 @@ def test_files_say_their_subject_in_the_first_line(source: str) -> None:
 def test_no_module_is_a_drawer() -> None:
     drawers = [s for s in SOURCES if FORBIDDEN_NAMES & set(Path(s).with_suffix("").parts)]
     assert not drawers, f"name these after what they hold: {drawers}"
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Pytest imports them by their base name."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__init__.py"}]
+    assert sorted(set(names)) == sorted(names)
