@@ -141,7 +141,6 @@ class Database(Extractor):
         """
         from etlctl.kit.sql.reading_place import Place  # noqa: PLC0415
 
-        reader = self._reader(ctx)
         reader, place = self._reader(ctx), Place.of(ctx.position)
         stop = _Stop(reader.cancel)
         async with aclosing(read_ahead(lambda: reader.batches(place), depth=_AHEAD, stop=stop)) as batches:

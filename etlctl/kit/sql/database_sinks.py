@@ -286,12 +286,7 @@ def find_target(server: Server, job: Job) -> Table | None:
         if job.makes_table:
             return None
         raise no_table(server, job)
-    for name in job.key:
-        if table.column(name) is None:
-            raise FatalError(
-                f"table {table.name!r} has no column {name!r}, which primary_key names",
-                help=f"its columns: {', '.join(table.names)}",
-            )
+    job.require_key(table)
     if job.method is Method.upsert and not table.is_unique(job.key):
         raise FatalError(
             f"table {table.name!r} has no unique index on ({', '.join(job.key)}), so an upsert cannot find rows by it",

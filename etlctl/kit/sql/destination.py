@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -129,3 +130,8 @@ class Sink(ABC):
     @abstractmethod
     def take_unmatched(self) -> int:
         """Return how many records had a key that no row has, since the last time this was asked."""
+
+
+def stage_name(stream: str, table: str) -> str:
+    """Return the name of the table that a stream's records wait in."""
+    return f"_etlctl_stage_{hashlib.sha256((stream or table).encode()).hexdigest()[:16]}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 
+from etlctl.errors import FatalError
 from etlctl.frozen import frozen
 from etlctl.kit.sql.drift import DriftPolicy
 from etlctl.kit.sql.methods import Method
-from etlctl.kit.sql.tables import Declared
+from etlctl.kit.sql.tables import Declared, Table
 from etlctl.quality import Drift
 
 
@@ -47,3 +48,16 @@ class Job:
     def makes_table(self) -> bool:
         """The table is made when it does not exist."""
         return self.create and self.may_make_table
+
+    def require_key(self, table: Table) -> None:
+        """Make sure that a table has the columns of the key.
+
+        Raises:
+            FatalError: It lacks one.
+        """
+        for name in self.key:
+            if table.column(name) is None:
+                raise FatalError(
+                    f"table {table.name!r} has no column {name!r}, which primary_key names",
+                    help=f"its columns: {', '.join(table.names)}",
+                )

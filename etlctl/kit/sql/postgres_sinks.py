@@ -5,7 +5,6 @@ Every method runs inside the caller's transaction.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import cast
@@ -106,11 +105,6 @@ def made_table(
     return existing_table(database, name)
 
 
-def stage_name(stream: str, table: str) -> str:
-    """Return the name of the table that a stream's records wait in."""
-    return f"_etlctl_stage_{hashlib.sha256((stream or table).encode()).hexdigest()[:16]}"
-
-
 def find_target(database: PostgresDatabase, job: Job) -> Table | None:
     """Return the table of a job, checked; None when it is to be made.
 
@@ -122,12 +116,7 @@ def find_target(database: PostgresDatabase, job: Job) -> Table | None:
         if job.makes_table:
             return None
         raise no_table(database, job)
-    for name in job.key:
-        if table.column(name) is None:
-            raise FatalError(
-                f"table {table.name!r} has no column {name!r}, which primary_key names",
-                help=f"its columns: {', '.join(table.names)}",
-            )
+    job.require_key(table)
     key = table.key_columns(job.key)
     if job.method is Method.upsert and frozenset(key) not in table.arbiters:
         raise FatalError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import closing
 
-from etlctl.kit.sql.destination import Lease, Sink
+from etlctl.kit.sql.destination import Lease, Sink, stage_name
 from etlctl.kit.sql.held_tokens import forget_in, held_in, unfinished_in
 from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.postgres_database import PostgresDatabase
 from etlctl.kit.sql.postgres_log import Log, is_log
-from etlctl.kit.sql.postgres_sinks import Direct, find_target, stage_name
+from etlctl.kit.sql.postgres_sinks import Direct, find_target
 from etlctl.kit.sql.postgres_stage import Shadow
 from etlctl.kit.sql.postgres_table import read_table
 from etlctl.kit.sql.tokens import Token

@@ -6,7 +6,6 @@ stream's own, so that a run which died goes on with them, and nothing is seen of
 
 from __future__ import annotations
 
-import hashlib
 from difflib import get_close_matches
 
 from etlctl.batch import Batch
@@ -98,11 +97,6 @@ def made_table(database: Database, intake: SqliteIntake, job: Job, name: str, bl
     return existing_table(database, name)
 
 
-def stage_name(stream: str, table: str) -> str:
-    """Return the name of the table that a stream's records wait in."""
-    return f"_etlctl_stage_{hashlib.sha256((stream or table).encode()).hexdigest()[:16]}"
-
-
 def find_target(database: Database, job: Job) -> Table | None:
     """Return the table of a job, checked; None when it is to be made.
 
@@ -114,12 +108,7 @@ def find_target(database: Database, job: Job) -> Table | None:
         if job.makes_table:
             return None
         raise no_table(database, job)
-    for name in job.key:
-        if table.column(name) is None:
-            raise FatalError(
-                f"table {table.name!r} has no column {name!r}, which primary_key names",
-                help=f"its columns: {', '.join(table.names)}",
-            )
+    job.require_key(table)
     if job.method is Method.upsert and not table.is_unique(job.key):
         raise FatalError(
             f"table {table.name!r} has no unique index on ({listed(job.key)}), so an upsert cannot find rows by it",

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from etlctl.kit.sql.destination import Lease, Sink
+from etlctl.kit.sql.destination import Lease, Sink, stage_name
 from etlctl.kit.sql.held_tokens import forget_in, held_in, unfinished_in
 from etlctl.kit.sql.job import Job
 from etlctl.kit.sql.sqlite_database import Database
-from etlctl.kit.sql.sqlite_sinks import Direct, find_target, stage_name
+from etlctl.kit.sql.sqlite_sinks import Direct, find_target
 from etlctl.kit.sql.sqlite_stage import Log, Shadow, is_log
 from etlctl.kit.sql.sqlite_table import read_table
 from etlctl.kit.sql.tokens import Token
